@@ -1,0 +1,128 @@
+"""How long to wait before dialling again.
+
+One plain exponential cannot be both back within seconds of a short outage and gentle to a
+venue that accepts and drops us, so the wait depends on how the last session ended:
+
+* *never upgraded*: full jitter under a growing ceiling, capped low while the outage is young
+  (most are over within a minute) and high afterwards;
+* *unstable*: the first redial almost at once, spread by how many sessions this process lost
+  in the last second, then ``U(1/2, 1) * 2**n`` seconds;
+* *limited*: as long as the venue said, and a jitter on top;
+* *policy*: slow probes.
+
+Counts reset after a stretch of useful data, never after a handshake: a venue that accepts
+and drops us would otherwise be dialled in a tight loop.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+from gapless.core.reaction import Ending
+
+__all__ = ["Backoff", "BackoffPolicy"]
+
+_EXPONENT_MAX = 32  # 2**n is unbounded; the ceilings cut in long before
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackoffPolicy:
+    """Bounds for `Backoff`, in nanoseconds.
+
+    Args:
+        dial_first_ns: Ceiling of the first wait after a failed dial.
+        dial_young_ns: Ceiling while an outage is younger than ``young_ns``.
+        young_ns: How long an outage counts as young.
+        max_ns: Ceiling of any wait that the venue did not ask for.
+        flap_first_ns: Ceiling of the first redial after an upgraded session.
+        flap_each_ns: Added to that ceiling for every session lost in the last second.
+        policy_ns: First wait after a policy close; doubles up to ``policy_max_ns``.
+        policy_max_ns: Ceiling of those waits.
+        stable_after_ns: Useful life after which a session counts as a success.
+    """
+
+    dial_first_ns: int = 250_000_000
+    dial_young_ns: int = 2_500_000_000
+    young_ns: int = 60_000_000_000
+    max_ns: int = 30_000_000_000
+    flap_first_ns: int = 250_000_000
+    flap_each_ns: int = 7_500_000
+    policy_ns: int = 15_000_000_000
+    policy_max_ns: int = 300_000_000_000
+    stable_after_ns: int = 30_000_000_000
+
+
+def _next(count: int) -> int:
+    return min(count + 1, _EXPONENT_MAX)
+
+
+class Backoff:
+    """The waits of one line.
+
+    Args:
+        policy: Bounds.
+        rng: Source of jitter.
+    """
+
+    __slots__ = ("_dials", "_flaps", "_outage_since_ns", "_policies", "_policy", "_rng")
+
+    def __init__(self, policy: BackoffPolicy, rng: Random) -> None:
+        self._policy = policy
+        self._rng = rng
+        self._dials = 0
+        self._flaps = 0
+        self._policies = 0
+        self._outage_since_ns: int | None = None
+
+    def wait_ns(
+        self, ending: Ending, now_ns: int, *, retry_after_ns: int = 0, lost_last_s: int = 1
+    ) -> int:
+        """Return how long to wait after a session ended, in nanoseconds, and count it.
+
+        Args:
+            ending: How it ended.
+            now_ns: When.
+            retry_after_ns: What the venue asked for, with `Ending.LIMITED`.
+            lost_last_s: Sessions that this process lost in the last second, this one included.
+        """
+        policy, uniform = self._policy, self._uniform_ns
+        match ending:
+            case Ending.PLANNED:
+                return 0
+            case Ending.LIMITED:
+                return retry_after_ns + uniform(0, policy.dial_first_ns)
+            case Ending.POLICY:
+                base_ns = min(policy.policy_max_ns, policy.policy_ns << self._policies)
+                self._policies = _next(self._policies)
+                return uniform(base_ns // 2, base_ns)
+            case Ending.NEVER_UPGRADED:
+                return self._after_failed_dial_ns(now_ns)
+            case Ending.UNSTABLE:
+                self._outage_since_ns = None
+                self._dials = 0
+                flaps, self._flaps = self._flaps, _next(self._flaps)
+                if flaps == 0:
+                    spread_ns = policy.flap_each_ns * lost_last_s
+                    return uniform(0, max(policy.flap_first_ns, spread_ns))
+                base_ns = min(policy.max_ns, 1_000_000_000 << (flaps - 1))
+                return uniform(base_ns // 2, base_ns)
+
+    def useful(self, live_ns: int) -> None:
+        """Note that a session brought useful data for ``live_ns`` nanoseconds."""
+        if live_ns >= self._policy.stable_after_ns:
+            self._dials = self._flaps = self._policies = 0
+            self._outage_since_ns = None
+
+    def _after_failed_dial_ns(self, now_ns: int) -> int:
+        if self._outage_since_ns is None:
+            self._outage_since_ns = now_ns
+        policy = self._policy
+        young = now_ns - self._outage_since_ns < policy.young_ns
+        cap_ns = policy.dial_young_ns if young else policy.max_ns
+        ceiling_ns = min(cap_ns, policy.dial_first_ns << self._dials)
+        self._dials = _next(self._dials)
+        return self._uniform_ns(0, ceiling_ns)
+
+    def _uniform_ns(self, low_ns: int, high_ns: int) -> int:
+        return self._rng.randint(low_ns, high_ns)

@@ -1,0 +1,176 @@
+"""The bounded queue between the streams and one consumer.
+
+A consumer that falls behind must not slow the socket down: the venue would disconnect us, and
+then everybody loses.  The default policy therefore drops and marks: what did not fit is named
+by a `Gap`, and books get a fresh snapshot once there is room again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, unique
+
+from gapless.errors import SlowConsumer
+from gapless.events import Bbo, Event, Gap, Resynced, Ticker
+
+__all__ = ["Dropped", "Outlet", "Overflow"]
+
+
+@unique
+class Overflow(Enum):
+    """What happens when the queue is full."""
+
+    DROP_AND_MARK = "drop-and-mark"  # drop the newest, and say so in the stream
+    CONFLATE = "conflate"  # keep only the newest image of a topic; mark everything else
+    BLOCK = "block"  # stop reading the sockets until there is room
+    FAIL = "fail"  # raise `SlowConsumer` in the consumer
+
+
+@dataclass(slots=True)
+class Dropped:
+    """What one topic lost to a full queue.
+
+    Attributes:
+        since_ns: Unix time of the first dropped event.
+        until_ns: Unix time of the last.
+        first, last: Numbers of the dropped events, or `None` if they had none.
+    """
+
+    sample: Event
+    since_ns: int
+    until_ns: int
+    first: int | None
+    last: int | None
+    count: int
+
+
+class Outlet:
+    """A queue of events with a bound.
+
+    Args:
+        capacity: Most events held.
+        overflow: What happens beyond.
+
+    Attributes:
+        on_item: Called after an item arrives in an empty queue; the shell wakes the consumer.
+        on_room: Called when a queue that overflowed is half empty again.
+        dropped: What was lost, by topic, until `on_room` has dealt with it.
+    """
+
+    __slots__ = (
+        "_capacity",
+        "_images",
+        "_overflow",
+        "_queue",
+        "dropped",
+        "dropped_total",
+        "failed",
+        "high_water",
+        "on_full",
+        "on_item",
+        "on_room",
+    )
+
+    def __init__(self, capacity: int = 65_536, overflow: Overflow = Overflow.DROP_AND_MARK) -> None:
+        if capacity < 1:
+            raise ValueError("an outlet needs room for one event at least")
+        self._capacity = capacity
+        self._overflow = overflow
+        self._queue: deque[Event] = deque()
+        self._images: dict[str, Event] = {}  # newest image of each conflated topic
+        self.on_item: Callable[[], None] | None = None
+        self.on_room: Callable[[], None] | None = None
+        self.on_full: Callable[[], None] | None = None
+        self.dropped: dict[str, Dropped] = {}
+        self.dropped_total = 0
+        self.high_water = 0
+        self.failed = False
+
+    def put(self, event: Event) -> None:
+        """Take one event, or deal with it as the policy says."""
+        queue = self._queue
+        if len(queue) >= self._capacity or self.dropped:
+            self._full(event)
+            return
+        queue.append(event)
+        if self.on_item is not None:
+            self.on_item()
+
+    def take(self) -> Event | None:
+        """Return the oldest event, or `None` if there is none.
+
+        Raises:
+            SlowConsumer: Under `Overflow.FAIL`, once everything before the overflow is taken.
+        """
+        queue = self._queue
+        if not queue:
+            if self._images:
+                return self._images.pop(next(iter(self._images)))
+            if self.failed:
+                raise SlowConsumer(self._capacity)
+            if self.dropped and self.on_room is not None:
+                self.on_room()
+            return queue.popleft() if queue else None
+        event = queue.popleft()
+        if self.dropped and len(queue) * 2 <= self._capacity and self.on_room is not None:
+            self.on_room()
+        return event
+
+    def release(self, topic: str) -> Dropped | None:
+        """Return and forget what ``topic`` lost; from now on its events are taken again."""
+        return self.dropped.pop(topic, None)
+
+    def force(self, event: Event) -> None:
+        """Take an event beyond the bound: the marks after an overflow, one or three a topic."""
+        self._queue.append(event)
+        if self.on_item is not None:
+            self.on_item()
+
+    def __len__(self) -> int:
+        return len(self._queue) + len(self._images)
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no room."""
+        return len(self._queue) >= self._capacity
+
+    def _full(self, event: Event) -> None:
+        topic = event.origin.topic
+        if self._overflow is Overflow.FAIL:
+            self.failed = True
+        elif self._overflow is Overflow.BLOCK:
+            # What one read of the sockets brought still comes; it is bounded by their buffers.
+            self._queue.append(event)
+            if self.on_full is not None:
+                self.on_full()
+            return
+        elif topic not in self.dropped and len(self._queue) < self._capacity:
+            self._queue.append(event)  # another topic overflowed; this one has lost nothing
+            return
+        elif self._overflow is Overflow.CONFLATE and isinstance(event, Bbo | Ticker):
+            self._images[topic] = event
+            return
+        self._drop(topic, event)
+
+    def _drop(self, topic: str, event: Event) -> None:
+        self.dropped_total += 1
+        lost = self.dropped.get(topic)
+        marked = isinstance(event, Gap | Resynced)
+        first = None if marked else event.first
+        last = None if marked else event.last
+        if lost is None:
+            since_ns = event.since_ns if isinstance(event, Gap) else _made_ns(event)
+            self.dropped[topic] = Dropped(event, since_ns, event.recv_ns, first, last, 1)
+            if self.on_full is not None:
+                self.on_full()
+            return
+        lost.until_ns = event.recv_ns
+        lost.count += 1
+        lost.first = first if lost.first is None else lost.first
+        lost.last = last if last is not None else lost.last
+
+
+def _made_ns(event: Event) -> int:
+    return event.recv_ns if event.event_ns is None else min(event.recv_ns, event.event_ns)

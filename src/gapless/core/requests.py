@@ -1,0 +1,99 @@
+"""What became of every request: answered, rejected, not sent, or unknown.
+
+Every request ends in exactly one of the four.  A request that was still queued when the
+session ended certainly did nothing; one that was sent and not answered may have done it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, unique
+
+from gapless.core.codec import Request
+
+__all__ = ["Outcome", "Requests"]
+
+
+@unique
+class Outcome(Enum):
+    """How a request ended."""
+
+    ANSWERED = "answered"
+    REJECTED = "rejected"
+    NOT_SENT = "not-sent"
+    UNKNOWN = "unknown"
+
+
+@dataclass(slots=True)
+class _Open:
+    request: Request
+    deadline_ns: int | None  # `None` until it is sent
+
+
+class Requests:
+    """The requests of one session, by id.
+
+    Bounded by the caller: a session opens a known number of requests for each topic.
+    """
+
+    __slots__ = ("_open", "outcomes")
+
+    def __init__(self) -> None:
+        self._open: dict[int, _Open] = {}
+        self.outcomes: dict[Outcome, int] = dict.fromkeys(Outcome, 0)
+
+    def opened(self, request: Request) -> None:
+        """Note a request that will be sent.
+
+        Raises:
+            ValueError: If its id is in use.
+        """
+        if request.id in self._open:
+            raise ValueError(f"request id {request.id} is in use")
+        self._open[request.id] = _Open(request, None)
+
+    def sent(self, request_id: int, deadline_ns: int) -> None:
+        """Note that it was sent, and until when its answer may take."""
+        self._open[request_id].deadline_ns = deadline_ns
+
+    def ended(self, request_id: int | None, outcome: Outcome) -> Request | None:
+        """Note an answer; return its request, or `None` if none with this id is open."""
+        entry = None if request_id is None else self._open.pop(request_id, None)
+        if entry is None:
+            return None
+        self.outcomes[outcome] += 1
+        return entry.request
+
+    def overdue(self, now_ns: int) -> list[Request]:
+        """Return the requests whose deadline has passed, oldest first; they stay open."""
+        return [
+            entry.request
+            for entry in self._open.values()
+            if entry.deadline_ns is not None and entry.deadline_ns <= now_ns
+        ]
+
+    def close(self) -> list[tuple[Request, Outcome]]:
+        """End every open request, because the session is over."""
+        ended = [
+            (entry.request, Outcome.NOT_SENT if entry.deadline_ns is None else Outcome.UNKNOWN)
+            for entry in self._open.values()
+        ]
+        for _, outcome in ended:
+            self.outcomes[outcome] += 1
+        self._open.clear()
+        return ended
+
+    @property
+    def deadline_ns(self) -> int | None:
+        """The earliest deadline, or `None` if nothing awaits an answer."""
+        return min(
+            (e.deadline_ns for e in self._open.values() if e.deadline_ns is not None),
+            default=None,
+        )
+
+    def waiting(self, kind: str) -> bool:
+        """Whether any request of this kind is open."""
+        return any(entry.request.kind == kind for entry in self._open.values())
+
+    def __len__(self) -> int:
+        return len(self._open)

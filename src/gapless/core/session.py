@@ -1,0 +1,502 @@
+"""One connection's conversation with a venue, without the connection.
+
+The shell reports what happened (`opened`, `control`, `pong`, `lost`, `tick`) and carries out
+the effects it gets back.  Data frames do not pass through here: the driver stores the time of
+every frame in `heard_ns` and hands data straight to the streams.
+
+There is a single timer.  After every call the shell may look at `deadline_ns`; when that time
+comes it calls `tick`, which recomputes everything.  Nothing is re-armed for each frame.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gapless.core.budget import Budget
+from gapless.core.codec import (
+    Ack,
+    Codec,
+    Heartbeat,
+    Listing,
+    Reading,
+    Refusal,
+    Request,
+    Shutdown,
+    Status,
+    Stray,
+)
+from gapless.core.lifecycle import Phase, Signal, step
+from gapless.core.liveness import PathPolicy, PathVerdict, PathWatch
+from gapless.core.requests import Outcome, Requests
+from gapless.core.subscriptions import Subscriptions, Wish, batches
+from gapless.errors import (
+    ConnectionLost,
+    DialFailed,
+    RateLimited,
+    Stalled,
+    SubscriptionRejected,
+)
+
+__all__ = [
+    "Abort",
+    "Close",
+    "Confirmed",
+    "Effect",
+    "Ended",
+    "Expiring",
+    "Live",
+    "Ping",
+    "Refused",
+    "Said",
+    "Send",
+    "Session",
+    "SessionTerms",
+    "Timing",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send one text frame."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Send a WebSocket ping."""
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Start the closing handshake."""
+
+    code: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """End at once: the peer is not worth a closing handshake."""
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """These topics are granted."""
+
+    topics: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The venue refused one topic."""
+
+    error: SubscriptionRejected
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """Every topic is granted or refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expiring:
+    """This session should be replaced while it still works."""
+
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The venue said something worth a notice."""
+
+    kind: str  # a `NoticeKind`
+    cause: str
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The session is over.
+
+    Attributes:
+        cause: Why, or `None` if it was planned.
+        live_ns: How long it was live, in nanoseconds; 0 if it never was.
+        was_live: Whether it ever was.
+    """
+
+    cause: Exception | None
+    live_ns: int
+    was_live: bool
+
+
+Effect = Send | Ping | Close | Abort | Confirmed | Refused | Live | Expiring | Said | Ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """How long each phase may take, in nanoseconds.
+
+    Args:
+        dial_ns: DNS, TCP, TLS and upgrade together.
+        ack_ns: From sending a request to its answer.
+        lifetime_ns: From the upgrade to the planned replacement; `None` for no limit.
+        drain_ns: How long a retired session still delivers.
+        close_ns: How long the closing handshake may take.
+    """
+
+    dial_ns: int = 5_000_000_000
+    ack_ns: int = 10_000_000_000
+    lifetime_ns: int | None = None
+    drain_ns: int = 500_000_000
+    close_ns: int = 1_500_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionTerms:
+    """What the venue allows one session.
+
+    Args:
+        messages: Budget of this connection: every frame we send counts one.
+        pools: Shared request budgets by name; see `Request.pool`.
+        topics_per_request: Most topics in one subscribe; `None` for no limit.
+        request_bytes: Most bytes of topic names in one subscribe.
+    """
+
+    messages: Budget
+    pools: Mapping[str, Budget]
+    topics_per_request: int | None = None
+    request_bytes: int = 16_384
+
+
+class Session:
+    """Sans-I/O session.
+
+    Args:
+        codec: The venue's dialect.
+        topics: What to subscribe to.
+        timing: Deadlines by phase.
+        terms: What the venue allows.
+        path: How the connection is probed.
+        endpoint: What to call the peer in errors.
+
+    Attributes:
+        phase: Where it is in its life.
+        heard_ns: When any frame last arrived; the driver writes it.
+        subscriptions: Where each topic stands.
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        topics: Sequence[str],
+        timing: Timing,
+        terms: SessionTerms,
+        path: PathPolicy,
+        endpoint: str = "",
+    ) -> None:
+        self.phase = Phase.IDLE
+        self.heard_ns = 0
+        self.subscriptions = Subscriptions(topics)
+        self.requests = Requests()
+        self.watch: PathWatch | None = None
+        self._codec = codec
+        self._timing = timing
+        self._terms = terms
+        self._path = path
+        self._endpoint = endpoint
+        self._outbox: deque[Request] = deque()
+        self._flush_ns = 0  # when the next queued frame fits the budgets
+        self._next_id = 1
+        self._phase_since_ns = 0
+        self._opened_ns = 0
+        self._live_since_ns: int | None = None
+        self._expiring = False
+        self._cause: Exception | None = None
+
+    # -- what happens -----------------------------------------------------------------------
+
+    def dial(self, now_ns: int) -> list[Effect]:
+        """Start.  The supervisor has already spent the dial budget."""
+        self._signal(Signal.DIAL, now_ns)
+        return []
+
+    def opened(self, now_ns: int) -> list[Effect]:
+        """Note that the transport is up."""
+        if self.phase is not Phase.DIALING:
+            return [Abort()]  # retired while the dial was under way
+        self._opened_ns = self.heard_ns = now_ns
+        self.watch = PathWatch(self._path, now_ns)
+        self._signal(Signal.OPENED, now_ns)
+        for request in self._codec.setup(self._next_id):
+            self._queue(request)
+        self._ask_for(self.subscriptions.having(Wish.DESIRED))
+        return self._flush(now_ns) + self._settle(now_ns)
+
+    def control(self, reading: Reading, now_ns: int) -> list[Effect]:
+        """Note a frame that is not data."""
+        if self.phase in {Phase.IDLE, Phase.CLOSING, Phase.ENDED}:
+            return []  # crossed our close
+        match reading:
+            case Ack():
+                return self._acked(reading, now_ns)
+            case Refusal():
+                return self._refused(reading, now_ns)
+            case Heartbeat(reply=reply):
+                return [] if reply is None else [self._send_now(reply, now_ns)]
+            case Listing():
+                return self._listed(reading)
+            case Shutdown(evidence=evidence):
+                return self._expire("the venue will end this session", evidence)
+            case Status(evidence=evidence):
+                return [Said("venue", "the venue announced something", evidence)]
+            case Stray():
+                return []
+
+    def pong(self, now_ns: int) -> None:
+        """Note the answer to a ping."""
+        if self.watch is not None:
+            self.watch.pong(now_ns)
+
+    def pinged(self, now_ns: int) -> None:
+        """Note that the transport answered a ping of the peer; the answer counts as a frame."""
+        self._terms.messages.note(now_ns)
+
+    def lost(self, cause: Exception, now_ns: int) -> list[Effect]:
+        """Note that the transport is gone, or that the dial failed."""
+        if self.phase in {Phase.IDLE, Phase.ENDED}:
+            return []
+        planned = self._cause is None and (self.phase in {Phase.CLOSING, Phase.DRAINING})
+        live_ns = 0 if self._live_since_ns is None else now_ns - self._live_since_ns
+        self._signal(Signal.LOST, now_ns)
+        self.requests.close()
+        self._outbox.clear()
+        final = None if planned else self._cause or cause
+        return [Ended(final, live_ns, self._live_since_ns is not None)]
+
+    def retire(self, now_ns: int) -> list[Effect]:
+        """End as planned: still deliver for a moment if live, else close."""
+        match self.phase:
+            case Phase.IDLE:
+                self._signal(Signal.RETIRE, now_ns)
+                return [Ended(None, 0, was_live=False)]
+            case Phase.DIALING | Phase.LOGGING_IN | Phase.SUBSCRIBING:
+                self._signal(Signal.RETIRE, now_ns)
+                return [Close()]
+            case Phase.LIVE:
+                self._signal(Signal.RETIRE, now_ns)
+                return []
+            case Phase.DRAINING | Phase.CLOSING | Phase.ENDED:
+                return []
+
+    def drained(self, now_ns: int) -> list[Effect]:
+        """Close a retired session now: nothing more is wanted of it."""
+        if self.phase is not Phase.DRAINING:
+            return []
+        self._signal(Signal.DRAINED, now_ns)
+        return [Close()]
+
+    def abort(self, cause: Exception, now_ns: int) -> list[Effect]:
+        """End at once because of ``cause``."""
+        if self.phase in {Phase.IDLE, Phase.CLOSING, Phase.ENDED}:
+            return []
+        self._cause = cause
+        self._signal(Signal.ABORT, now_ns)
+        return [Abort()]
+
+    def resubscribe(self, topic: str, now_ns: int) -> list[Effect]:
+        """Unsubscribe and subscribe one topic, so that the venue sends its state anew."""
+        granted = self.subscriptions.stands(topic) is Wish.CONFIRMED
+        if self.phase is not Phase.LIVE or not granted:
+            return []  # it is being asked for already, or the session is on its way out
+        self._queue(self._codec.unsubscribe(self._next_id, (topic,)))
+        self._ask_for((topic,))
+        return self._flush(now_ns)
+
+    def tick(self, now_ns: int) -> list[Effect]:
+        """Act on whatever is due; do nothing if nothing is."""
+        since_ns, timing = self._phase_since_ns, self._timing
+        match self.phase:
+            case Phase.IDLE | Phase.ENDED:
+                return []
+            case Phase.DIALING | Phase.LOGGING_IN:
+                if now_ns < since_ns + timing.dial_ns:
+                    return []
+                return self.abort(DialFailed("upgrade", self._endpoint, "took too long"), now_ns)
+            case Phase.CLOSING:
+                if now_ns < since_ns + timing.close_ns:
+                    return []
+                return [Abort(), *self.lost(ConnectionLost(), now_ns)]
+            case Phase.DRAINING:
+                return self.drained(now_ns) if now_ns >= since_ns + timing.drain_ns else []
+            case Phase.SUBSCRIBING | Phase.LIVE:
+                return self._tick_open(now_ns)
+
+    @property
+    def deadline_ns(self) -> int | None:
+        """When `tick` must be called next, monotonic; `None` before and after its life."""
+        since_ns, timing = self._phase_since_ns, self._timing
+        match self.phase:
+            case Phase.IDLE | Phase.ENDED:
+                return None
+            case Phase.DIALING | Phase.LOGGING_IN:
+                return since_ns + timing.dial_ns
+            case Phase.CLOSING:
+                return since_ns + timing.close_ns
+            case Phase.DRAINING:
+                return since_ns + timing.drain_ns
+            case Phase.SUBSCRIBING | Phase.LIVE:
+                return self._deadline_open_ns()
+
+    @property
+    def rtt_ns(self) -> int | None:
+        """Round trip of the last ping, in nanoseconds."""
+        return None if self.watch is None else self.watch.rtt_ns
+
+    # -- while open -------------------------------------------------------------------------
+
+    def _tick_open(self, now_ns: int) -> list[Effect]:
+        effects = self._flush(now_ns)
+        if overdue := self.requests.overdue(now_ns):
+            return effects + self._unanswered(overdue, now_ns)
+        if self._expires_ns is not None and now_ns >= self._expires_ns:
+            effects += self._expire("its lifetime is nearly over", "the venue's stated limit")
+        watch = self.watch
+        if watch is None:
+            return effects
+        heard_ns = self.heard_ns
+        match watch.check(heard_ns, now_ns):
+            case PathVerdict.PING:
+                self._terms.messages.note(now_ns)
+                effects.append(Ping())
+            case PathVerdict.DEAD:
+                silent_ns = now_ns - heard_ns
+                evidence = "no frame arrived, not even the answer to a ping"
+                effects += self.abort(Stalled(silent_ns, evidence), now_ns)
+            case PathVerdict.FINE:
+                pass
+        return effects
+
+    def _deadline_open_ns(self) -> int:
+        times = [self.requests.deadline_ns, self._expires_ns]
+        if self.watch is not None:
+            times.append(self.watch.deadline_ns(self.heard_ns))
+        if self._outbox:
+            times.append(self._flush_ns)
+        return min(time for time in times if time is not None)
+
+    @property
+    def _expires_ns(self) -> int | None:
+        # The venue counts from the upgrade, not from our last subscription.
+        lifetime_ns = self._timing.lifetime_ns
+        if lifetime_ns is None or self._expiring:
+            return None
+        return self._opened_ns + lifetime_ns
+
+    def _expire(self, cause: str, evidence: str) -> list[Effect]:
+        if self._expiring:
+            return []
+        self._expiring = True
+        return [Said("venue", cause, evidence), Expiring(cause)]
+
+    def _unanswered(self, overdue: list[Request], now_ns: int) -> list[Effect]:
+        if self.phase is Phase.SUBSCRIBING:
+            detail = f"no answer within {self._timing.ack_ns / 1e9:.0f} s"
+            return self.abort(DialFailed("subscribe", self._endpoint, detail), now_ns)
+        evidence = f"request {overdue[0].kind} was not answered"
+        return self.abort(Stalled(self._timing.ack_ns, evidence), now_ns)
+
+    # -- requests ---------------------------------------------------------------------------
+
+    def _ask_for(self, topics: Sequence[str]) -> None:
+        self.subscriptions.asked(topics)
+        terms = self._terms
+        for batch in batches(topics, terms.topics_per_request, terms.request_bytes):
+            self._queue(self._codec.subscribe(self._next_id, batch))
+
+    def _queue(self, request: Request) -> None:
+        self._next_id = max(self._next_id, request.id + 1)
+        self._outbox.append(request)
+        if request.id:
+            self.requests.opened(request)
+
+    def _flush(self, now_ns: int) -> list[Effect]:
+        """Send what the budgets allow, in order."""
+        effects: list[Effect] = []
+        while self._outbox:
+            wait_ns = self._wait_ns(self._outbox[0], now_ns)
+            self._flush_ns = now_ns + wait_ns
+            if wait_ns:
+                break
+            effects.append(self._send_now(self._outbox.popleft(), now_ns))
+        return effects
+
+    def _send_now(self, request: Request, now_ns: int) -> Send:
+        self._terms.messages.note(now_ns)
+        if request.pool is not None:
+            self._terms.pools[request.pool].note(now_ns, request.units)
+        if request.id and request.kind != "reply":
+            self.requests.sent(request.id, now_ns + self._timing.ack_ns)
+        return Send(request.text)
+
+    def _wait_ns(self, request: Request, now_ns: int) -> int:
+        wait_ns = self._terms.messages.wait_ns(now_ns)
+        if request.pool is not None:
+            pool = self._terms.pools[request.pool]
+            wait_ns = max(wait_ns, pool.wait_ns(now_ns, request.units))
+        return wait_ns
+
+    def _acked(self, ack: Ack, now_ns: int) -> list[Effect]:
+        request = self.requests.ended(ack.request_id, Outcome.ANSWERED)
+        if request is None or request.kind != "subscribe":
+            return []
+        granted = request.topics if ack.topics is None else ack.topics
+        effects: list[Effect] = []
+        if fresh := self.subscriptions.granted(granted):
+            effects.append(Confirmed(fresh))
+        absent = [topic for topic in request.topics if topic not in set(granted)]
+        effects += self._refuse(absent, None, "")
+        return effects + self._settle(now_ns)
+
+    def _refused(self, refusal: Refusal, now_ns: int) -> list[Effect]:
+        if refusal.limited:
+            return self.abort(RateLimited(refusal.code), now_ns)
+        request = self.requests.ended(refusal.request_id, Outcome.REJECTED)
+        if request is None or request.kind != "subscribe":
+            return [Said("venue", f"the venue refused a request ({refusal.code})", refusal.detail)]
+        if len(request.topics) == 1:
+            effects = self._refuse(request.topics, refusal.code, refusal.detail)
+            return effects + self._settle(now_ns)
+        # One bad topic spoils the frame: halve it until the bad one stands alone.
+        middle = len(request.topics) // 2
+        self._ask_for(request.topics[:middle])
+        self._ask_for(request.topics[middle:])
+        return self._flush(now_ns)
+
+    def _refuse(self, topics: Sequence[str], code: int | None, detail: str) -> list[Effect]:
+        return [
+            Refused(SubscriptionRejected(topic, code, detail))
+            for topic in self.subscriptions.refused(topics)
+        ]
+
+    def _listed(self, listing: Listing) -> list[Effect]:
+        request = self.requests.ended(listing.request_id, Outcome.ANSWERED)
+        if request is None:
+            return []
+        listed = set(listing.topics)
+        absent = [t for t in self.subscriptions.having(Wish.CONFIRMED) if t not in listed]
+        return self._refuse(absent, None, "the venue does not list it")
+
+    def _settle(self, now_ns: int) -> list[Effect]:
+        if self.phase is not Phase.SUBSCRIBING or not self.subscriptions.settled:
+            return []
+        self._signal(Signal.SUBSCRIBED, now_ns)
+        self._live_since_ns = now_ns
+        if (listing := self._codec.listing(self._next_id)) is not None:
+            self._queue(listing)
+        return [Live(), *self._flush(now_ns)]
+
+    def _signal(self, signal: Signal, now_ns: int) -> None:
+        self.phase = step(self.phase, signal)
+        self._phase_since_ns = now_ns

@@ -1,0 +1,108 @@
+"""Which topics are wanted, asked for, granted, refused and heard.
+
+Resubscribing is derived from what is desired, never from what was sent before: a list that
+grows with each reconnect cannot exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import Enum, unique
+
+__all__ = ["Subscriptions", "Wish", "batches", "shards"]
+
+
+@unique
+class Wish(Enum):
+    """Where one topic stands in one session."""
+
+    DESIRED = "desired"
+    PENDING = "pending"
+    CONFIRMED = "confirmed"
+    REFUSED = "refused"
+
+
+class Subscriptions:
+    """The topics of one session."""
+
+    __slots__ = ("_wishes",)
+
+    def __init__(self, topics: Iterable[str]) -> None:
+        self._wishes = dict.fromkeys(topics, Wish.DESIRED)
+
+    def asked(self, topics: Iterable[str]) -> None:
+        """Note that these were asked for."""
+        self._set(topics, Wish.PENDING)
+
+    def granted(self, topics: Iterable[str]) -> tuple[str, ...]:
+        """Note that these were granted; return those that were not before."""
+        fresh = tuple(t for t in topics if self._wishes.get(t) not in {None, Wish.CONFIRMED})
+        self._set(fresh, Wish.CONFIRMED)
+        return fresh
+
+    def refused(self, topics: Iterable[str]) -> tuple[str, ...]:
+        """Note that these were refused; return those that were not before."""
+        fresh = tuple(t for t in topics if self._wishes.get(t) not in {None, Wish.REFUSED})
+        self._set(fresh, Wish.REFUSED)
+        return fresh
+
+    def having(self, wish: Wish) -> tuple[str, ...]:
+        """Return the topics that stand at ``wish``, in the order they were wished."""
+        return tuple(topic for topic, stands in self._wishes.items() if stands is wish)
+
+    def stands(self, topic: str) -> Wish | None:
+        """Return where ``topic`` stands, or `None` if it is not of this session."""
+        return self._wishes.get(topic)
+
+    @property
+    def settled(self) -> bool:
+        """Whether every topic is granted or refused."""
+        return all(w in {Wish.CONFIRMED, Wish.REFUSED} for w in self._wishes.values())
+
+    def __len__(self) -> int:
+        return len(self._wishes)
+
+    def _set(self, topics: Iterable[str], wish: Wish) -> None:
+        for topic in topics:
+            if topic in self._wishes:
+                self._wishes[topic] = wish
+
+
+def shards(topics: Sequence[str], per_connection: int | None) -> list[tuple[str, ...]]:
+    """Split ``topics`` over as few connections as the venue's limit allows, evenly."""
+    if not topics:
+        return []
+    count = 1 if per_connection is None else -(-len(topics) // per_connection)
+    size, extra = divmod(len(topics), count)
+    result, start = [], 0
+    for index in range(count):
+        end = start + size + (index < extra)
+        result.append(tuple(topics[start:end]))
+        start = end
+    return result
+
+
+def batches(
+    topics: Sequence[str], per_request: int | None, request_bytes: int
+) -> list[tuple[str, ...]]:
+    """Split ``topics`` into requests, bounded in number and in bytes.
+
+    Args:
+        topics: What to ask for.
+        per_request: Most topics in one request; `None` if the venue states no limit.
+        request_bytes: Most bytes of topic names in one request, quotes and commas included.
+    """
+    result: list[tuple[str, ...]] = []
+    batch: list[str] = []
+    held_bytes = 0
+    for topic in topics:
+        topic_bytes = len(topic.encode()) + 3
+        full = per_request is not None and len(batch) >= per_request
+        if batch and (full or held_bytes + topic_bytes > request_bytes):
+            result.append(tuple(batch))
+            batch, held_bytes = [], 0
+        batch.append(topic)
+        held_bytes += topic_bytes
+    if batch:
+        result.append(tuple(batch))
+    return result

@@ -1,0 +1,236 @@
+"""What consumers iterate: market events, and the marks that say what was not seen.
+
+Market data prices and sizes are floats (a double keeps fifteen significant digits, and
+equal text gives equal doubles, so book keys stay exact).  Times ending in ``_ns`` are
+integer nanoseconds.  Structs are frozen and untracked by the garbage collector: they are
+built once for each message, and never refer to anything that refers back.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+__all__ = [
+    "Bbo",
+    "BookDelta",
+    "BookSnapshot",
+    "Event",
+    "Gap",
+    "Levels",
+    "MarketEvent",
+    "Notice",
+    "NoticeKind",
+    "Origin",
+    "Resynced",
+    "ResyncedBy",
+    "Side",
+    "Ticker",
+    "Top",
+    "Trade",
+]
+
+Levels = list[tuple[float, float]]
+"""Price levels as ``(price, size)``.  Sizes are absolute; 0 removes the level."""
+
+Side = Literal["buy", "sell"]
+ResyncedBy = Literal["ids", "line", "replay", "rest", "snapshot"]
+NoticeKind = Literal[
+    "dialing",  # a session is being opened
+    "live",  # every topic of a session is confirmed or refused
+    "ended",  # a session is over; `cause` says why
+    "refused",  # the venue refused one topic; the rest goes on
+    "stalled",  # silence that should not be; a replacement is on its way
+    "unproven",  # a topic that has never spoken is being probed
+    "rotating",  # a planned replacement, make before break
+    "resync",  # one topic rebuilds its state
+    "violation",  # the venue broke the protocol or its documents
+    "limited",  # the venue asked us to stay away
+    "venue",  # the venue announced something: shutdown, maintenance
+    "slow-consumer",  # the outlet is full
+    "halted",  # a line gave up for good
+]
+
+
+class Origin(Struct, frozen=True, gc=False):
+    """Where an event came from.  One instance serves all events of a topic in a session.
+
+    Attributes:
+        venue: Venue name, such as ``binance.spot``.
+        channel: Channel as subscribed, without variant: ``trades``, ``book``, ``bbo``, ``ticker``.
+        symbol: Instrument, spelled as the caller spelled it.
+        topic: The venue's own name of the topic.
+        line: Which of the redundant lines, ``a``, ``b`` and so on.
+        epoch: Which session; rises with every dial of the feed.
+    """
+
+    venue: str
+    channel: str
+    symbol: str
+    topic: str
+    line: str
+    epoch: int
+
+
+class Event(Struct, frozen=True, gc=False):
+    """What every event carries.
+
+    Attributes:
+        origin: Where it came from.
+        recv_ns: When we received it, Unix time by the local clock.
+        mono_ns: The same moment on the monotonic clock.
+        event_ns: The venue's time of the event, Unix time by its clock; `None` if not sent.
+        first: First sequence number covered, or `None` where the venue has no numbers.
+        last: Last sequence number covered, included.
+    """
+
+    origin: Origin
+    recv_ns: int
+    mono_ns: int
+    event_ns: int | None
+    first: int | None
+    last: int | None
+
+    @property
+    def venue(self) -> str:
+        return self.origin.venue
+
+    @property
+    def channel(self) -> str:
+        return self.origin.channel
+
+    @property
+    def symbol(self) -> str:
+        return self.origin.symbol
+
+    @property
+    def line(self) -> str:
+        return self.origin.line
+
+    @property
+    def epoch(self) -> int:
+        return self.origin.epoch
+
+
+class Trade(Event, frozen=True, gc=False):
+    """One trade.
+
+    Attributes:
+        id: The venue's trade id, as text.
+        side: The taker's side.
+    """
+
+    id: str
+    price: float
+    size: float
+    side: Side
+
+
+class BookDelta(Event, frozen=True, gc=False):
+    """Changed price levels: sizes are absolute, 0 removes."""
+
+    bids: Levels
+    asks: Levels
+
+
+class BookSnapshot(Event, frozen=True, gc=False):
+    """A whole book as of number ``last``; it replaces everything known before."""
+
+    bids: Levels
+    asks: Levels
+
+
+class Bbo(Event, frozen=True, gc=False):
+    """Best bid and offer; a side that is empty has price and size `None`."""
+
+    bid: float | None
+    bid_size: float | None
+    ask: float | None
+    ask_size: float | None
+
+
+class Ticker(Event, frozen=True, gc=False):
+    """Summary of an instrument.  A field that the venue does not send is `None`."""
+
+    price: float | None  # last trade
+    mark: float | None = None
+    index: float | None = None
+    bid: float | None = None
+    ask: float | None = None
+    volume: float | None = None  # 24 h, in the venue's unit of size
+    open_interest: float | None = None
+    funding: float | None = None  # current rate, as a fraction
+
+
+class Gap(Event, frozen=True, gc=False):
+    """Something that was not seen.  Comes before anything behind it.
+
+    Where the numbering is dense, ``first`` and ``last`` are the missing numbers, both ends
+    included, and ``missing`` counts them.  On a chain they bound the hole and ``missing`` is
+    `None`.  Without numbers only the interval is known.
+
+    Attributes:
+        missing: How many messages were not seen, or `None` where the numbering has no count.
+        cause: Why, in a few words.
+        since_ns: Start of the interval that holds whatever was missed, Unix time.
+        until_ns: End of that interval.
+    """
+
+    missing: int | None
+    cause: str
+    since_ns: int
+    until_ns: int
+
+
+class Resynced(Event, frozen=True, gc=False):
+    """A break is over, and this is how.
+
+    Attributes:
+        by: ``ids`` (the numbers prove that nothing was lost), ``line`` (another line carried
+            on), ``replay``, ``rest`` (the missing part was fetched) or ``snapshot`` (state was
+            loaded anew).
+        blind_ns: How long the topic could not be trusted, in nanoseconds.
+    """
+
+    by: ResyncedBy
+    blind_ns: int
+
+
+MarketEvent = Trade | BookDelta | BookSnapshot | Bbo | Ticker
+
+
+class Top(Struct, frozen=True, gc=False):
+    """Best bid and offer of a proven book; an empty side is `None`."""
+
+    bid: float | None
+    bid_size: float | None
+    ask: float | None
+    ask_size: float | None
+    recv_ns: int
+    last: int | None
+
+
+class Notice(Struct, frozen=True, gc=False):
+    """Something worth knowing that is not market data.
+
+    Attributes:
+        number: Rises by one with every notice of a feed.
+        kind: What happened; a closed list.
+        line, epoch: Which line and session, or `None` where it concerns the feed.
+        symbol, channel: Which topic, or `None` where it concerns a whole session.
+        cause: Why, in one sentence.
+        evidence: What shows it.
+    """
+
+    number: int
+    venue: str
+    recv_ns: int
+    mono_ns: int
+    kind: NoticeKind
+    line: str | None
+    epoch: int | None
+    channel: str | None
+    symbol: str | None
+    cause: str
+    evidence: str

@@ -1,0 +1,499 @@
+"""Runs what the supervisor decides, and brings the parts of one feed together.
+
+The conductor owns the streams, the drivers and the clockwork: a tick four times a second for
+everything that time alone decides, and a wake-up whenever something happened.  It decides
+nothing itself: whether and when to dial is the supervisor's, what follows what is the
+streams', what silence means is the vigil's.
+
+It is also the only place that catches the unknown, and turns it into the halt of one line,
+loudly, never into a retry.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Final
+
+from gapless.core.backoff import BackoffPolicy
+from gapless.core.booksync import BookStream
+from gapless.core.budget import Budget
+from gapless.core.images import ImageStream
+from gapless.core.liveness import FeedPolicy, PathPolicy, Silence
+from gapless.core.notices import NoticeLog
+from gapless.core.sequence import Numbering
+from gapless.core.session import Ended, Said, Session, SessionTerms, Timing
+from gapless.core.stats import Histogram, SessionEnd
+from gapless.core.stream import Moment, Need, SequencedStream, Stream, TopicSpec
+from gapless.core.supervisor import Retire, Start, Supervisor
+from gapless.core.vigil import Finding, LineView, Vigil
+from gapless.errors import (
+    ConnectionLost,
+    ProtocolViolation,
+    RequestRejected,
+    SubscriptionRejected,
+)
+from gapless.events import Event, NoticeKind, Origin
+from gapless.io.clock import Clock
+from gapless.io.driver import Driver
+from gapless.io.snapshots import RestClient, Snapshots
+from gapless.io.transport import Connector, DialOptions, DialTimings
+from gapless.venues._profile import Profile, VenueBudgets
+
+__all__ = ["Conductor", "Plan"]
+
+TICK_NS: Final = 250_000_000
+LATE_NS: Final = 500_000_000  # a tick later than this means that we slept ourselves
+STOP_NS: Final = 2_000_000_000  # how long closing may take, all sessions together
+VIOLATIONS: Final = 3  # that many within `VIOLATIONS_NS` and the line is replaced
+VIOLATIONS_NS: Final = 60_000_000_000
+RESUBSCRIBE_NS: Final = 1_000_000_000  # least time between two resubscribes of one topic
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything that is decided before a feed starts.
+
+    Args:
+        profile: The venue.
+        lines: Topics of each line, by its name.
+        specs: What the streams must know of each topic, by its name.
+        endpoints: Full URLs to dial, best first.
+        rest_endpoints: REST bases, best first; none disables REST.
+        dial: How to reach the endpoints.
+        backoff, path, feed: Policies.
+        lifetime_ns: When sessions are replaced, counted from the upgrade.
+    """
+
+    profile: Profile
+    lines: dict[str, tuple[str, ...]]
+    specs: dict[str, TopicSpec]
+    endpoints: tuple[str, ...]
+    rest_endpoints: tuple[str, ...]
+    dial: DialOptions = field(default_factory=DialOptions)
+    backoff: BackoffPolicy = field(default_factory=BackoffPolicy)
+    path: PathPolicy = field(default_factory=PathPolicy)
+    feed: FeedPolicy = field(default_factory=FeedPolicy)
+    lifetime_ns: int | None = None
+
+
+class Conductor:
+    """Runs one feed.
+
+    Args:
+        plan: What to do.
+        budgets: What is shared with everybody who leaves by the same address.
+        clock: The time.
+        connector: Opens transports.
+        rest: Carries out REST reads.
+        rng: The seed of all jitter.
+        emit: Takes every event for the consumer, in order.
+
+    Attributes:
+        failure: What ended the feed, or `None` while it runs or after a planned stop.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        budgets: VenueBudgets,
+        clock: Clock,
+        connector: Connector,
+        rest: RestClient,
+        rng: Random,
+        emit: Callable[[Event], None],
+    ) -> None:
+        self.plan = plan
+        self.failure: BaseException | None = None
+        self.streams: dict[str, Stream] = {
+            topic: _stream_for(spec, emit, self._need) for topic, spec in plan.specs.items()
+        }
+        self.drivers: dict[int, Driver] = {}
+        self.notices = NoticeLog(plan.profile.name)
+        self.ended_sessions: deque[SessionEnd] = deque(maxlen=1000)
+        self.dials = self.sessions = self.violations = self.strays = 0
+        self.timings: dict[str, DialTimings] = {}
+        self.refusals: dict[str, SubscriptionRejected] = {}
+        self.delay = Histogram()
+        self.on_change: Callable[[], None] | None = None
+        self._budgets = budgets
+        self._clock = clock
+        self._connector = connector
+        self._rest = rest
+        self._supervisor = Supervisor(
+            tuple(plan.lines), len(plan.endpoints), budgets.dials, plan.backoff, rng
+        )
+        self._vigil = Vigil(plan.feed)
+        self._snapshots = self._make_snapshots(rng)
+        self._tasks: asyncio.TaskGroup | None = None
+        self._dial_tasks: dict[int, asyncio.Task[None]] = {}
+        self._wake = asyncio.Event()
+        self._violated_ns: dict[int, deque[int]] = {}
+        self._resubscribed_ns: dict[str, int] = {}
+        self._deferred: dict[str, Need] = {}
+        self._tick_ns = 0
+        self._stopping = False
+        self._halted_by: Exception | None = None
+
+    # -- running ----------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Run until `stop`, or until no line is left; then `failure` says why."""
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                await self._supervise()
+                for task in self._dial_tasks.values():
+                    task.cancel()
+        except BaseExceptionGroup as group:  # a bug in a task: one cause is enough to tell
+            self.failure = group.exceptions[0]
+        except Exception as error:
+            self.failure = error
+        finally:
+            self._abort_all()
+            await self._rest.close()
+            self._changed()
+
+    def stop(self) -> None:
+        """Close every session as planned; `run` returns soon."""
+        self._stopping = True
+        self._wake.set()
+
+    def moment(self) -> Moment:
+        """Return now by both clocks."""
+        return Moment(self._clock.mono_ns(), self._clock.wall_ns())
+
+    @property
+    def supervisor(self) -> Supervisor:
+        return self._supervisor
+
+    @property
+    def vigil(self) -> Vigil:
+        return self._vigil
+
+    @property
+    def snapshot_fetches(self) -> int:
+        """How many REST snapshots were asked for."""
+        return 0 if self._snapshots is None else self._snapshots.fetches
+
+    def pause(self) -> None:
+        """Stop reading every socket, until `resume`."""
+        for driver in self.drivers.values():
+            if driver.transport is not None:
+                driver.transport.pause()
+
+    def resume(self) -> None:
+        """Read again."""
+        for driver in self.drivers.values():
+            if driver.transport is not None:
+                driver.transport.resume()
+
+    async def _supervise(self) -> None:
+        self._tick_ns = self._clock.mono_ns() + TICK_NS
+        while not self._stopping:
+            now = self.moment()
+            self._act(now)
+            if self._supervisor.halted is not None:
+                self.failure = self._halted_by or ConnectionLost()
+                return
+            if now.mono_ns >= self._tick_ns:
+                self._tick(now)
+            await self._sleep_until(self._next_ns())
+        self._supervisor.stop()
+        self._act(self.moment(), drain=False)
+        until_ns = self._clock.mono_ns() + STOP_NS
+        while self.drivers and self._clock.mono_ns() < until_ns:
+            await self._sleep_until(until_ns)
+
+    def _next_ns(self) -> int:
+        deadline_ns = self._supervisor.deadline_ns
+        return self._tick_ns if deadline_ns is None else min(self._tick_ns, deadline_ns)
+
+    async def _sleep_until(self, until_ns: int) -> None:
+        wait_ns = max(0, until_ns - self._clock.mono_ns())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_ns / 1e9):
+                await self._wake.wait()
+        self._wake.clear()
+
+    def _act(self, now: Moment, *, drain: bool = True) -> None:
+        for action in self._supervisor.reconcile(now.mono_ns):
+            match action:
+                case Start():
+                    self._start(action, now)
+                case Retire(epoch=epoch):
+                    self._retire(epoch, now, drain=drain)
+
+    def _start(self, start: Start, now: Moment) -> None:
+        plan, profile = self.plan, self.plan.profile
+        topics = plan.lines[start.line]
+        origins = {topic: _origin(plan.specs[topic], start) for topic in topics}
+        codec = profile.codec(origins)
+        terms = SessionTerms(
+            messages=Budget(*profile.messages.value),
+            pools=self._budgets.pools,
+            topics_per_request=profile.topics_per_request.value,
+        )
+        url = plan.endpoints[start.endpoint]
+        timing = Timing(dial_ns=plan.dial.timeout_ns * 2, lifetime_ns=plan.lifetime_ns)
+        wanted = [topic for topic in topics if topic not in self.refusals]
+        session = Session(codec, wanted, timing, terms, plan.path, url)
+        driver = Driver(
+            start.line, start.epoch, session, codec, origins, self.streams, self._clock, self
+        )
+        self.drivers[start.epoch] = driver
+        self.dials += 1
+        self._note("dialing", now, start.cause, url, driver)
+        driver.dial(now.mono_ns)
+        if self._tasks is not None:
+            self._dial_tasks[start.epoch] = self._tasks.create_task(self._dial(driver, url))
+
+    async def _dial(self, driver: Driver, url: str) -> None:
+        try:
+            transport = await self._connector(url, driver, self.plan.dial)
+        except asyncio.CancelledError:
+            driver.on_closed(ConnectionLost())
+            raise
+        except Exception as error:  # the unknown included: it halts the line, see `ended`
+            driver.on_closed(error)
+        else:
+            self.timings[driver.line] = transport.timings
+            driver.opened(transport)
+        finally:
+            self._dial_tasks.pop(driver.epoch, None)
+
+    def _retire(self, epoch: int, now: Moment, *, drain: bool) -> None:
+        driver = self.drivers.get(epoch)
+        if driver is None:
+            return
+        driver.retire(now.mono_ns, drain=drain)
+        if (task := self._dial_tasks.get(epoch)) is not None:
+            task.cancel()
+
+    def _abort_all(self) -> None:
+        for driver in list(self.drivers.values()):
+            transport = driver.transport
+            if transport is not None:
+                transport.abort()
+            if not driver.over:
+                driver.on_closed(ConnectionLost())
+
+    # -- the tick ---------------------------------------------------------------------------
+
+    def _tick(self, now: Moment) -> None:
+        late_ns = now.mono_ns - self._tick_ns
+        self._tick_ns = now.mono_ns + TICK_NS
+        if late_ns > LATE_NS:  # read the sockets before judging anybody
+            self._forgive(now)
+            return
+        for driver in list(self.drivers.values()):
+            driver.wall_offset_ns = now.recv_ns - now.mono_ns
+            if driver.data_ns:
+                self._watch(driver, now)
+        for driver in list(self.drivers.values()):
+            if not driver.data_ns:
+                self._watch(driver, now)
+        for stream in self.streams.values():
+            stream.tick(now)
+            newest = stream.newest
+            if newest is not None and newest.event_ns is not None:
+                self.delay.record(newest.recv_ns - newest.event_ns)
+        for need in list(self._deferred.values()):
+            del self._deferred[need.topic]
+            self._need(need)
+        self._changed()
+
+    def _forgive(self, now: Moment) -> None:
+        self._vigil.forgive(now.mono_ns)
+        for driver in self.drivers.values():
+            if driver.session.watch is not None:
+                driver.session.watch.forgive(now.mono_ns)
+
+    def _watch(self, driver: Driver, now: Moment) -> None:
+        session = driver.session
+        if session.phase.name != "LIVE" or session.watch is None:
+            return
+        view = LineView(
+            driver.line,
+            driver.epoch,
+            driver.frames,
+            driver.data_ns,
+            session.heard_ns,
+            tuple(t for t in self.plan.lines[driver.line] if t not in self.refusals),
+        )
+        for finding in self._vigil.look(view, self.streams, now.mono_ns):
+            self._found(driver, finding, now)
+
+    def _found(self, driver: Driver, finding: Finding, now: Moment) -> None:
+        stalled = finding.silence is Silence.STALLED
+        self._note(
+            "stalled" if stalled else "unproven", now, finding.cause, finding.evidence, driver
+        )
+        if stalled:
+            for topic in finding.topics:
+                self.streams[topic].suspect(driver.epoch, "the feed stalled", now)
+        urgent = stalled and finding.whole_line
+        if self._supervisor.rotate(driver.epoch, finding.cause, now.mono_ns, urgent=urgent):
+            self._wake.set()
+
+    # -- what drivers report ----------------------------------------------------------------
+
+    def confirmed(self, driver: Driver, topics: Sequence[str]) -> None:
+        now = self.moment()
+        for topic in topics:
+            self.streams[topic].attach(driver.origins[topic], now)
+
+    def refused(self, driver: Driver, error: SubscriptionRejected) -> None:
+        now = self.moment()
+        self.refusals[error.topic] = error
+        self.streams[error.topic].detach(driver.epoch, "refused", now)
+        detail = error.detail or "left out of the venue's reply"
+        self._note("refused", now, str(error), detail, driver, driver.origins[error.topic])
+
+    def live(self, driver: Driver) -> None:
+        self.sessions += 1
+        now = self.moment()
+        self._supervisor.live(driver.epoch, now.mono_ns)
+        self._note("live", now, "every topic is granted or refused", "", driver)
+        self._wake.set()
+
+    def expiring(self, driver: Driver, cause: str) -> None:
+        now = self.moment()
+        if self._supervisor.rotate(driver.epoch, cause, now.mono_ns, urgent=True):
+            self._note("rotating", now, cause, "make before break", driver)
+            self._wake.set()
+
+    def said(self, driver: Driver, said: Said) -> None:
+        self._note("venue", self.moment(), said.cause, said.evidence, driver)
+
+    def violation(self, driver: Driver, error: ProtocolViolation, text: str = "") -> None:
+        """Count it, distrust what it may have hidden, and replace a line that repeats it."""
+        now = self.moment()
+        self.violations += 1
+        named = [topic for topic in driver.origins if f'"{topic}"' in text]
+        topics = named or list(driver.origins)
+        origin = driver.origins[named[0]] if named else None
+        self._note("violation", now, str(error), "a frame could not be read", driver, origin)
+        for topic in topics:
+            self.streams[topic].suspect(driver.epoch, "a frame could not be read", now)
+        times = self._violated_ns.setdefault(driver.epoch, deque(maxlen=VIOLATIONS))
+        times.append(now.mono_ns)
+        if len(times) == VIOLATIONS and now.mono_ns - times[0] <= VIOLATIONS_NS:
+            driver.abort(error, now.mono_ns)
+            return
+        for topic in named:
+            stream = self.streams[topic]
+            if isinstance(stream, BookStream):
+                stream.rebuild(driver.epoch, "a frame could not be read", now)
+
+    def ended(self, driver: Driver, ended: Ended) -> None:
+        now, cause = self.moment(), ended.cause
+        self.drivers.pop(driver.epoch, None)
+        self._violated_ns.pop(driver.epoch, None)
+        self.strays += driver.strays
+        words = "planned" if cause is None else _words(cause)
+        for topic in driver.origins:
+            self.streams[topic].detach(driver.epoch, words, now)
+        useful_ns = ended.live_ns if driver.frames else 0
+        self._supervisor.ended(driver.epoch, cause, useful_ns, now.mono_ns)
+        live_s = ended.live_ns / 1e9
+        self.ended_sessions.append(SessionEnd(driver.line, driver.epoch, words, live_s))
+        evidence = f"was live for {live_s:.1f} s" if ended.was_live else "never went live"
+        self._note("ended", now, words, evidence, driver)
+        if isinstance(cause, ProtocolViolation):
+            self.violations += 1
+        if self._supervisor.halted is not None:
+            self._halted_by = cause
+            self._note("halted", now, words, "an unknown error is never retried", driver)
+        self._wake.set()
+
+    # -- what streams need ------------------------------------------------------------------
+
+    def _need(self, need: Need) -> None:
+        now, stream = self.moment(), self.streams[need.topic]
+        if need.kind == "snapshot":
+            self._need_snapshot(stream)
+            return
+        driver = self.drivers.get(need.epoch)
+        if driver is None:
+            return  # its successor will bring the snapshot
+        last_ns = self._resubscribed_ns.get(need.topic)
+        if last_ns is not None and now.mono_ns - last_ns < RESUBSCRIBE_NS:
+            self._deferred[need.topic] = need
+            return
+        self._resubscribed_ns[need.topic] = now.mono_ns
+        self._note(
+            "resync", now, need.cause, "subscribing anew", driver, driver.origins[need.topic]
+        )
+        driver.resubscribe(need.topic, now.mono_ns)
+
+    def _need_snapshot(self, stream: Stream) -> None:
+        if not isinstance(stream, BookStream) or self._snapshots is None or self._tasks is None:
+            return
+        if self._snapshots.want(stream):
+            self._tasks.create_task(self._snapshots.fetch(stream))
+
+    def _make_snapshots(self, rng: Random) -> Snapshots | None:
+        plan, rest = self.plan, self.plan.profile.rest
+        if rest is None or not plan.rest_endpoints:
+            return None
+        return Snapshots(
+            rest,
+            self._rest,
+            plan.rest_endpoints,
+            self._budgets.pools,
+            self._clock,
+            rng,
+            self._snapshot_failed,
+        )
+
+    def _snapshot_failed(self, stream: BookStream, error: Exception) -> None:
+        now, topic = self.moment(), stream.spec.topic
+        origin = stream.sources[max(stream.sources)].origin if stream.sources else None
+        if isinstance(error, SubscriptionRejected | RequestRejected):
+            if isinstance(error, SubscriptionRejected):
+                self.refusals[topic] = error
+            self._note("refused", now, str(error), "the snapshot was refused", None, origin)
+        else:
+            self._note("resync", now, _words(error), "the snapshot was not to be had", None, origin)
+
+    # -- notices ----------------------------------------------------------------------------
+
+    def _note(
+        self,
+        kind: NoticeKind,
+        now: Moment,
+        cause: str,
+        evidence: str,
+        driver: Driver | None,
+        origin: Origin | None = None,
+    ) -> None:
+        line = None if driver is None else driver.line
+        epoch = None if driver is None else driver.epoch
+        self.notices.add(kind, now, cause, evidence, line=line, epoch=epoch, origin=origin)
+        self._changed()
+
+    def _changed(self) -> None:
+        if self.on_change is not None:
+            self.on_change()
+
+
+def _stream_for(
+    spec: TopicSpec, emit: Callable[[Event], None], ask: Callable[[Need], None]
+) -> Stream:
+    if spec.snapshot is not None:
+        return BookStream(spec, emit, ask)
+    if spec.numbering in {Numbering.DENSE, Numbering.CHAIN}:
+        return SequencedStream(spec, emit, ask)
+    return ImageStream(spec, emit, ask)
+
+
+def _origin(spec: TopicSpec, start: Start) -> Origin:
+    return Origin(spec.venue, spec.channel, spec.symbol, spec.topic, start.line, start.epoch)
+
+
+def _words(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

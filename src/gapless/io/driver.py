@@ -1,0 +1,265 @@
+"""One session at work: frames in, events and effects out.
+
+The driver is the seam between a transport and the pure core.  Data goes straight from the
+codec to the streams; everything else goes through the session, whose effects are carried out
+here.  It keeps one alarm, which is recomputed when it rings and never re-armed for a frame.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from gapless.core.codec import Codec, Reading, Stray
+from gapless.core.lifecycle import Phase
+from gapless.core.session import (
+    Abort,
+    Close,
+    Confirmed,
+    Effect,
+    Ended,
+    Expiring,
+    Live,
+    Ping,
+    Refused,
+    Said,
+    Send,
+    Session,
+)
+from gapless.core.stream import Stream
+from gapless.errors import DecodeError, ProtocolViolation, SubscriptionRejected
+from gapless.events import Event, Origin
+from gapless.io.clock import Clock
+from gapless.io.transport import Transport
+
+__all__ = ["Driver", "Overseer"]
+
+ALARM_MIN_NS = 1_000_000  # the loop's own resolution; a nearer deadline is due now
+
+
+class Overseer(Protocol):
+    """Who a driver reports to."""
+
+    def confirmed(self, driver: Driver, topics: Sequence[str]) -> None: ...
+
+    def refused(self, driver: Driver, error: SubscriptionRejected) -> None: ...
+
+    def live(self, driver: Driver) -> None: ...
+
+    def expiring(self, driver: Driver, cause: str) -> None: ...
+
+    def said(self, driver: Driver, said: Said) -> None: ...
+
+    def violation(self, driver: Driver, error: ProtocolViolation, text: str) -> None: ...
+
+    def ended(self, driver: Driver, ended: Ended) -> None: ...
+
+
+class Driver:
+    """Drives one session; the `gapless.io.transport.Receiver` of its transport.
+
+    Args:
+        line: Name of the line.
+        epoch: Number of the session.
+        session: The conversation.
+        codec: The dialect.
+        origins: Origin of each topic of this session.
+        streams: Where events go, by topic.
+        clock: The time.
+        overseer: Who is told.
+
+    Attributes:
+        frames: Data frames so far.
+        data_ns: When the last one arrived, monotonic.
+        strays: Well-formed frames that nobody asked for.
+        wall_offset_ns: Unix time minus monotonic time; refreshed on the overseer's tick.
+    """
+
+    __slots__ = (
+        "_alarm",
+        "_clock",
+        "_codec",
+        "_loop",
+        "_overseer",
+        "_read",
+        "_streams",
+        "data_ns",
+        "epoch",
+        "frames",
+        "line",
+        "origins",
+        "session",
+        "strays",
+        "transport",
+        "wall_offset_ns",
+    )
+
+    def __init__(
+        self,
+        line: str,
+        epoch: int,
+        session: Session,
+        codec: Codec,
+        origins: Mapping[str, Origin],
+        streams: Mapping[str, Stream],
+        clock: Clock,
+        overseer: Overseer,
+    ) -> None:
+        self.line = line
+        self.epoch = epoch
+        self.session = session
+        self.origins = origins
+        self.transport: Transport | None = None
+        self.frames = 0
+        self.data_ns = 0
+        self.strays = 0
+        self.wall_offset_ns = clock.wall_ns() - clock.mono_ns()
+        self._codec = codec
+        self._read = codec.read
+        self._streams = streams
+        self._clock = clock
+        self._overseer = overseer
+        self._loop = asyncio.get_running_loop()
+        self._alarm: asyncio.TimerHandle | None = None
+
+    # -- what the transport tells -----------------------------------------------------------
+
+    def on_text(self, text: str, mono_ns: int) -> None:
+        """Take one message.  The hot path: nothing here may cost an object."""
+        self.session.heard_ns = mono_ns
+        try:
+            out = self._read(text, mono_ns + self.wall_offset_ns, mono_ns)
+        except DecodeError as error:
+            self._overseer.violation(self, error, text)
+            return
+        if out.__class__ is list:
+            self.frames += 1
+            self.data_ns = mono_ns
+            streams = self._streams
+            for event in out:
+                streams[event.origin.topic].offer(event)
+        else:
+            self._control(out, mono_ns)  # type: ignore[arg-type]  # a reading, as just seen
+
+    def on_binary(self, payload: bytes, mono_ns: int) -> None:
+        """Take a binary message: no supported dialect has them."""
+        self.session.heard_ns = mono_ns
+        error = DecodeError(f"a binary message of {len(payload)} bytes")
+        self._overseer.violation(self, error, "")
+
+    def on_ping(self, mono_ns: int) -> None:
+        self.session.heard_ns = mono_ns
+        self.session.pinged(mono_ns)
+
+    def on_pong(self, payload: bytes, mono_ns: int) -> None:
+        del payload
+        self.session.heard_ns = mono_ns
+        self.session.pong(mono_ns)
+
+    def on_closed(self, cause: Exception) -> None:
+        """Note the end of the transport, or a dial that failed."""
+        self.transport = None
+        self._carry_out(self.session.lost(cause, self._clock.mono_ns()))
+
+    # -- what the overseer wants ------------------------------------------------------------
+
+    def dial(self, now_ns: int) -> None:
+        """Note that the dial begins."""
+        self._carry_out(self.session.dial(now_ns))
+
+    def opened(self, transport: Transport) -> None:
+        """Take the open transport."""
+        self.transport = transport
+        self._carry_out(self.session.opened(self._clock.mono_ns()))
+
+    def retire(self, now_ns: int, *, drain: bool) -> None:
+        """End as planned; with ``drain``, deliver what is under way first."""
+        effects = self.session.retire(now_ns)
+        if not drain:
+            effects += self.session.drained(now_ns)
+        self._carry_out(effects)
+
+    def abort(self, cause: Exception, now_ns: int) -> None:
+        """End at once because of ``cause``."""
+        self._carry_out(self.session.abort(cause, now_ns))
+
+    def resubscribe(self, topic: str, now_ns: int) -> None:
+        """Have the venue send a topic's state anew."""
+        self._carry_out(self.session.resubscribe(topic, now_ns))
+
+    @property
+    def over(self) -> bool:
+        """Whether the session has ended."""
+        return self.session.phase is Phase.ENDED
+
+    # -- effects ----------------------------------------------------------------------------
+
+    def _control(self, reading: Reading, mono_ns: int) -> None:
+        if isinstance(reading, Stray):
+            self.strays += 1
+            return
+        effects = self.session.control(reading, mono_ns)
+        if effects:
+            self._carry_out(effects)
+
+    def _carry_out(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            self._one(effect)
+        self._set_alarm()
+
+    def _one(self, effect: Effect) -> None:
+        transport, overseer = self.transport, self._overseer
+        match effect:
+            case Send(text=text):
+                if transport is not None:
+                    transport.send_text(text)
+            case Ping():
+                if transport is not None:
+                    transport.ping()
+            case Close(code=code):
+                self._mute()
+                if transport is not None:
+                    transport.close(code)
+            case Abort():
+                self._mute()
+                if transport is not None:
+                    transport.abort()
+            case Confirmed(topics=topics):
+                overseer.confirmed(self, topics)
+            case Refused(error=error):
+                overseer.refused(self, error)
+            case Live():
+                overseer.live(self)
+            case Expiring(cause=cause):
+                overseer.expiring(self, cause)
+            case Said():
+                overseer.said(self, effect)
+            case Ended():
+                self._mute()
+                overseer.ended(self, effect)
+
+    def _mute(self) -> None:
+        """Deliver nothing more: frames that cross our close are of no epoch."""
+        self._read = _nothing
+
+    def _set_alarm(self) -> None:
+        deadline_ns = self.session.deadline_ns
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if deadline_ns is not None:
+            wait_ns = max(ALARM_MIN_NS, deadline_ns - self._clock.mono_ns())
+            self._alarm = self._loop.call_later(wait_ns / 1e9, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._carry_out(self.session.tick(self._clock.mono_ns()))
+
+
+def _nothing(text: str, recv_ns: int, mono_ns: int) -> list[Event] | Reading:
+    del text, recv_ns, mono_ns
+    return _CROSSED
+
+
+_CROSSED = Stray("crossed our close")

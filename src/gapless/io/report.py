@@ -1,0 +1,109 @@
+"""A feed's counters, copied out as immutable values."""
+
+from __future__ import annotations
+
+from gapless.core.stats import FeedStats, LineStats, TopicStats
+from gapless.core.stream import Stream, Trust
+from gapless.core.supervisor import LineState
+from gapless.io.conductor import Conductor
+from gapless.io.driver import Driver
+
+__all__ = ["feed_stats"]
+
+
+def feed_stats(conductor: Conductor, overflowed: int) -> FeedStats:
+    """Return the counters of a feed.
+
+    Args:
+        conductor: The feed.
+        overflowed: Events that its outlet dropped.
+    """
+    now_ns = conductor.moment().mono_ns
+    topics = tuple(_topic(conductor, stream, now_ns) for stream in conductor.streams.values())
+    delays = conductor.delay.quantile(0.5), conductor.delay.quantile(0.99)
+    return FeedStats(
+        venue=conductor.plan.profile.name,
+        topics=topics,
+        lines=tuple(_line(conductor, name, state) for name, state in _states(conductor)),
+        ended=tuple(conductor.ended_sessions),
+        received=sum(topic.received for topic in topics),
+        delivered=sum(topic.delivered for topic in topics),
+        duplicates=sum(topic.duplicates for topic in topics),
+        gaps=sum(topic.gaps for topic in topics),
+        missing=sum(topic.missing for topic in topics),
+        dials=conductor.dials,
+        sessions=conductor.sessions,
+        violations=conductor.violations,
+        strays=conductor.strays + sum(driver.strays for driver in conductor.drivers.values()),
+        overflowed=overflowed,
+        apparent_delay_ms=(
+            None if delays[0] is None or delays[1] is None else (delays[0] / 1e6, delays[1] / 1e6)
+        ),
+    )
+
+
+def _states(conductor: Conductor) -> list[tuple[str, LineState]]:
+    return list(conductor.supervisor.states().items())
+
+
+def _topic(conductor: Conductor, stream: Stream, now_ns: int) -> TopicStats:
+    spec, newest = stream.spec, stream.newest
+    age_s = None if newest is None else max(0.0, (now_ns - newest.mono_ns) / 1e9)
+    trust, because = _trust(conductor, stream, age_s)
+    return TopicStats(
+        topic=spec.topic,
+        channel=spec.channel,
+        symbol=spec.symbol,
+        trust=trust.value,
+        because=because,
+        age_s=age_s,
+        received=stream.delivered + stream.duplicates + stream.dropped,
+        delivered=stream.delivered,
+        duplicates=stream.duplicates,
+        dropped=stream.dropped,
+        gaps=stream.gaps,
+        missing=stream.missing,
+    )
+
+
+def _trust(conductor: Conductor, stream: Stream, age_s: float | None) -> tuple[Trust, str]:
+    refusal = conductor.refusals.get(stream.spec.topic)
+    if refusal is not None:
+        return Trust.DOWN, str(refusal)
+    trust = stream.trust
+    if trust is not Trust.LIVE:
+        return trust, stream.because
+    limits_ns = [
+        limit_ns
+        for line in conductor.plan.lines
+        if (limit_ns := conductor.vigil.limit_ns(line, stream.spec.topic)) is not None
+    ]
+    if age_s is not None and limits_ns and age_s * 1e9 > max(limits_ns):
+        return Trust.STALE, f"no data for {age_s:.1f} s"
+    return Trust.LIVE, ""
+
+
+def _line(conductor: Conductor, name: str, state: LineState) -> LineStats:
+    drivers = [driver for driver in conductor.drivers.values() if driver.line == name]
+    driver: Driver | None = drivers[-1] if drivers else None
+    timings = conductor.timings.get(name)
+    rtt_ns = None if driver is None else driver.session.rtt_ns
+    retry_ns = conductor.supervisor.retry_in_ns(name, conductor.moment().mono_ns)
+    return LineStats(
+        line=name,
+        state=state.value,
+        epoch=None if driver is None else driver.epoch,
+        rtt_ms=None if rtt_ns is None else rtt_ns / 1e6,
+        dial_ms=(
+            {}
+            if timings is None
+            else {
+                "dns": timings.dns_ns / 1e6,
+                "tcp": timings.tcp_ns / 1e6,
+                "tls": timings.tls_ns / 1e6,
+                "upgrade": timings.upgrade_ns / 1e6,
+            }
+        ),
+        frames=0 if driver is None else driver.frames,
+        retry_in_s=None if retry_ns is None else retry_ns / 1e9,
+    )

@@ -1,0 +1,42 @@
+"""The parts that touch the outside world, chosen once: the real ones, or those of a test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gapless.io.clock import Clock
+from gapless.io.snapshots import RestClient
+from gapless.io.transport import Connector, DialOptions
+
+__all__ = ["Runtime", "system_runtime"]
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What a feed runs on.
+
+    Args:
+        clock: The time.
+        connector: Opens WebSockets.
+        rest: Makes a client for REST reads.
+    """
+
+    clock: Clock
+    connector: Connector
+    rest: Callable[[DialOptions], RestClient]
+
+
+def system_runtime() -> Runtime:
+    """Return the real thing: the system's clocks, picows and aiohttp."""
+    # Imported late: together they cost more than all the rest of the library.
+    from gapless.io.clock import SystemClock  # noqa: PLC0415
+    from gapless.io.picows import PicowsConnector  # noqa: PLC0415
+    from gapless.io.rest import AiohttpRest  # noqa: PLC0415
+
+    clock = SystemClock()
+
+    def rest(options: DialOptions) -> RestClient:
+        return AiohttpRest(clock, ca_file=options.ca_file, proxy=options.proxy)
+
+    return Runtime(clock, PicowsConnector(clock), rest)

@@ -1,0 +1,170 @@
+"""Fetching book snapshots over REST: one at a time for each book, paid, and never hurried.
+
+While REST fails, fetches grow rarer up to one in half a minute for each book; whatever needs no
+snapshot is not delayed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from random import Random
+from typing import Protocol
+
+from gapless.core.booksync import BookStream
+from gapless.core.budget import Budget
+from gapless.core.stream import Moment
+from gapless.errors import (
+    DecodeError,
+    DialFailed,
+    RateLimited,
+    RequestRejected,
+    SubscriptionRejected,
+)
+from gapless.events import BookSnapshot
+from gapless.io.clock import Clock
+from gapless.venues._profile import Rest, RestGet
+
+__all__ = ["RestClient", "Snapshots"]
+
+CONCURRENT = 4  # fetches under way at once
+FIRST_WAIT_NS = 500_000_000
+MAX_WAIT_NS = 30_000_000_000
+
+Report = Callable[[BookStream, Exception], None]
+
+
+class RestClient(Protocol):
+    """Something that carries out REST reads."""
+
+    async def get(self, base: str, request: RestGet, rest: Rest) -> bytes:
+        """Return the body of a successful reply.
+
+        Args:
+            base: Scheme and host of the endpoint.
+            request: What to read.
+            rest: The venue's dialect, to read error bodies.
+
+        Raises:
+            gapless.errors.RateLimited: 429, 418 or 403.
+            gapless.errors.RequestRejected: The venue said no, and will say so again.
+            gapless.errors.DialFailed: Anything else, with stage ``rest``.
+        """
+
+    async def close(self) -> None:
+        """Release the connections."""
+
+
+class Snapshots:
+    """Fetches snapshots for the books that ask.
+
+    Args:
+        rest: The venue's REST dialect.
+        client: What carries requests out.
+        bases: Endpoints, best first; one that fails is followed by the next.
+        pools: The venue's request budgets.
+        clock: The time.
+        rng: Source of jitter.
+        report: Told of every failure; a `SubscriptionRejected` is final for that book.
+    """
+
+    def __init__(
+        self,
+        rest: Rest,
+        client: RestClient,
+        bases: Sequence[str],
+        pools: Mapping[str, Budget],
+        clock: Clock,
+        rng: Random,
+        report: Report,
+    ) -> None:
+        self._rest = rest
+        self._client = client
+        self._bases = bases
+        self._pools = pools
+        self._clock = clock
+        self._rng = rng
+        self._report = report
+        self._base = 0
+        self._room = asyncio.Semaphore(CONCURRENT)
+        self._wanted: dict[str, bool] = {}  # topic -> asked again while a fetch is under way
+        self.fetches = 0
+        self._failures: dict[str, int] = {}
+
+    def want(self, stream: BookStream) -> bool:
+        """Note that a book asks; return whether `fetch` must be started for it."""
+        topic = stream.spec.topic
+        if topic in self._wanted:
+            self._wanted[topic] = True
+            return False
+        self._wanted[topic] = False
+        return True
+
+    async def fetch(self, stream: BookStream) -> None:
+        """Fetch until the book is proven, refused, or has no connection left."""
+        topic = stream.spec.topic
+        try:
+            while stream.sources and not stream.readable:
+                self._wanted[topic] = False
+                await self._pause(topic)
+                if await self._once(stream) and not self._wanted[topic]:
+                    return
+            self._failures.pop(topic, None)
+        finally:
+            del self._wanted[topic]
+
+    async def _once(self, stream: BookStream) -> bool:
+        """Fetch once; return whether no more is to be done."""
+        topic, request = stream.spec.topic, self._rest.snapshot(stream.spec.symbol)
+        async with self._room:
+            await self._afford(request)
+            if not stream.sources or stream.readable:
+                return True
+            asked_ns = self._clock.mono_ns()
+            base = self._bases[self._base % len(self._bases)]
+            self.fetches += 1
+            try:
+                body = await self._client.get(base, request, self._rest)
+                event = self._read(stream, body)
+            except RequestRejected as error:
+                self._report(stream, SubscriptionRejected(topic, error.code, error.detail))
+                return True
+            except RateLimited as error:
+                self._failed(stream, error)
+                wait_ns = MAX_WAIT_NS if error.retry_after_ns is None else error.retry_after_ns
+                self._pools[request.pool].close_until(self._clock.mono_ns() + wait_ns)
+                return False
+            except (DialFailed, DecodeError) as error:
+                self._base += 1
+                self._failed(stream, error)
+                return False
+        if event is not None:
+            stream.snapshot(event, asked_ns, Moment(event.mono_ns, event.recv_ns))
+        if stream.readable:
+            self._failures.pop(topic, None)
+        elif self._wanted[topic]:  # too old: not an error, but no reason to hurry either
+            self._failures[topic] = self._failures.get(topic, 0) + 1
+        return True
+
+    def _read(self, stream: BookStream, body: bytes) -> BookSnapshot | None:
+        if not stream.sources:
+            return None
+        origin = stream.sources[max(stream.sources)].origin
+        return self._rest.read_snapshot(body, origin, self._clock.wall_ns(), self._clock.mono_ns())
+
+    def _failed(self, stream: BookStream, error: Exception) -> None:
+        topic = stream.spec.topic
+        self._failures[topic] = self._failures.get(topic, 0) + 1
+        self._report(stream, error)
+
+    async def _pause(self, topic: str) -> None:
+        failures = self._failures.get(topic, 0)
+        if failures:
+            ceiling_ns = min(MAX_WAIT_NS, FIRST_WAIT_NS << min(failures - 1, 16))
+            await asyncio.sleep(self._rng.randint(ceiling_ns // 2, ceiling_ns) / 1e9)
+
+    async def _afford(self, request: RestGet) -> None:
+        pool = self._pools[request.pool]
+        while wait_ns := pool.wait_ns(self._clock.mono_ns(), request.units):
+            await asyncio.sleep(wait_ns / 1e9)  # time is what is waited for
+        pool.spend(self._clock.mono_ns(), request.units)

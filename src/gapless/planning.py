@@ -1,0 +1,185 @@
+"""From words to a plan: what a caller asks for, checked before any I/O."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
+from urllib.parse import urlsplit
+
+from gapless.core.outlet import Overflow
+from gapless.core.stream import TopicSpec
+from gapless.core.subscriptions import shards
+from gapless.errors import ConfigError, UsageError
+from gapless.events import Bbo, BookDelta, BookSnapshot, Ticker, Trade
+from gapless.io.conductor import Plan
+from gapless.io.runtime import Runtime
+from gapless.io.transport import DialOptions
+from gapless.venues._profile import SECOND, Profile, VenueBudgets
+from gapless.venues._registry import load
+
+__all__ = ["Budgets", "Options", "Subscription", "assemble", "bbo", "book", "ticker", "trades"]
+
+E = TypeVar("E", covariant=True)  # noqa: PLC0105  # reads better than E_co in signatures
+
+LIFETIME_MARGIN_NS: Final = 900 * SECOND
+"""How long before a venue's stated limit a session is replaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription(Generic[E]):
+    """What to follow: a channel, with or without a variant, of some symbols."""
+
+    channel: str
+    symbols: tuple[str, ...]
+
+
+def trades(*symbols: str, variant: str = "") -> Subscription[Trade]:
+    """Follow trades; ``variant`` is the venue's, such as ``raw`` or ``agg``."""
+    return _subscription("trades", symbols, variant)
+
+
+def book(*symbols: str, variant: str = "") -> Subscription[BookSnapshot | BookDelta]:
+    """Follow books as a snapshot and proven deltas."""
+    return _subscription("book", symbols, variant)
+
+
+def bbo(*symbols: str, variant: str = "") -> Subscription[Bbo]:
+    """Follow best bids and offers."""
+    return _subscription("bbo", symbols, variant)
+
+
+def ticker(*symbols: str, variant: str = "") -> Subscription[Ticker]:
+    """Follow tickers."""
+    return _subscription("ticker", symbols, variant)
+
+
+def _subscription(channel: str, symbols: tuple[str, ...], variant: str) -> Subscription[E]:
+    if not symbols:
+        raise UsageError(f"{channel}() needs a symbol at least")
+    return Subscription(f"{channel}.{variant}" if variant else channel, symbols)
+
+
+class Budgets:
+    """The limits of venues, shared by all feeds that leave by the same address.
+
+    Venues count dials and requests by address.  Feeds that are opened side by side should
+    share one of these, so that together they stay inside what the venue allows.
+    """
+
+    def __init__(self) -> None:
+        self._venues: dict[str, VenueBudgets] = {}
+
+    def of(self, profile: Profile) -> VenueBudgets:
+        """Return the budgets of one venue."""
+        if profile.name not in self._venues:
+            self._venues[profile.name] = profile.budgets()
+        return self._venues[profile.name]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a feed connects, and what it does for a slow consumer.
+
+    Args:
+        lines: Redundant lines to the same data.
+        endpoints: WebSocket URLs to use instead of the venue's own; one without a path gets
+            the venue's.  Any override, ``rest_endpoint`` included, disables every built-in host.
+            ``GAPLESS_ENDPOINT_<VENUE>`` does the same from the environment.
+        rest_endpoint: Base URL for REST reads.
+        ca_file: PEM file of authorities to trust instead of the system's.
+        proxy: ``http://``, ``socks4://`` or ``socks5://`` URL.
+        source: Local address to dial from.
+        dial_timeout: Seconds for DNS, TCP, TLS and the upgrade together.
+        capacity: Events held for a consumer that is behind.
+        overflow: What happens beyond.
+        budgets: Limits to share with other feeds.
+        seed: Seed of all jitter; chosen at random if not given.
+        runtime: Clock and network; the real ones by default.
+    """
+
+    lines: int = 1
+    endpoints: Sequence[str] = ()
+    rest_endpoint: str | None = None
+    ca_file: str | None = None
+    proxy: str | None = None
+    source: str | None = None
+    dial_timeout: float = 5.0
+    capacity: int = 65_536
+    overflow: Overflow = Overflow.DROP_AND_MARK
+    budgets: Budgets | None = None
+    seed: int | None = None
+    runtime: Runtime | None = field(default=None, repr=False)
+
+
+def assemble(venue: str, subscriptions: Sequence[Subscription[object]], options: Options) -> Plan:
+    """Return the plan of a feed.
+
+    Raises:
+        UsageError: If the venue, a channel or a symbol is not one.
+        ConfigError: If an option contradicts another.
+    """
+    profile = load(venue)
+    specs: dict[str, TopicSpec] = {}
+    for subscription in subscriptions:
+        for symbol in subscription.symbols:
+            spec = profile.topic(subscription.channel, symbol)
+            specs.setdefault(spec.topic, spec)
+    if not specs:
+        raise UsageError("nothing to follow")
+    if not 1 <= options.lines <= 8:
+        raise ConfigError("lines must be 1 to 8")
+    if options.dial_timeout <= 0:
+        raise ConfigError("dial_timeout must be positive")
+    overrides = _overrides(profile, options)
+    lifetime_ns = profile.lifetime_ns.value
+    own = profile.endpoints.value
+    return Plan(
+        profile=profile,
+        lines=_lines(tuple(specs), options.lines, profile.topics_per_connection.value),
+        specs=specs,
+        endpoints=overrides or own.public,
+        rest_endpoints=_rest(profile, options, overridden=bool(overrides)),
+        dial=DialOptions(
+            timeout_ns=int(options.dial_timeout * SECOND),
+            ca_file=options.ca_file,
+            proxy=options.proxy,
+            source=options.source,
+        ),
+        lifetime_ns=None if lifetime_ns is None else lifetime_ns - LIFETIME_MARGIN_NS,
+    )
+
+
+def _overrides(profile: Profile, options: Options) -> tuple[str, ...]:
+    given = tuple(options.endpoints)
+    if not given:
+        variable = "GAPLESS_ENDPOINT_" + profile.name.upper().replace(".", "_")
+        given = tuple(os.environ.get(variable, "").split())
+    return tuple(_with_path(url, profile) for url in given)
+
+
+def _with_path(url: str, profile: Profile) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"ws", "wss"} or not parts.hostname:
+        raise ConfigError(f"{url!r} is not a ws:// or wss:// URL")
+    path = parts.path if parts.path not in {"", "/"} else profile.endpoints.value.path
+    return parts._replace(path=path).geturl()
+
+
+def _rest(profile: Profile, options: Options, *, overridden: bool) -> tuple[str, ...]:
+    if options.rest_endpoint is not None:
+        if urlsplit(options.rest_endpoint).scheme not in {"http", "https"}:
+            raise ConfigError(f"{options.rest_endpoint!r} is not an http:// or https:// URL")
+        return (options.rest_endpoint,)
+    return () if overridden else profile.rest_endpoints.value
+
+
+def _lines(
+    topics: tuple[str, ...], lines: int, per_connection: int | None
+) -> dict[str, tuple[str, ...]]:
+    parts = shards(topics, per_connection)
+    names = [chr(ord("a") + index) for index in range(lines)]
+    if len(parts) == 1:
+        return dict.fromkeys(names, parts[0])
+    return {f"{name}{index}": part for name in names for index, part in enumerate(parts, start=1)}

@@ -1,0 +1,1 @@
+"""Whole-client tools for tests: virtual time, in-memory network, simulation."""

@@ -1,0 +1,444 @@
+"""Deribit: options, futures and perpetuals over JSON-RPC.
+
+Books are chains: each change names the one before it, ids of one instrument are not
+contiguous, and subscribing brings a snapshot.  Trades are numbered densely for each
+instrument.  The reply to a subscribe lists what was really granted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from gapless.core.budget import Credit
+from gapless.core.codec import (
+    Ack,
+    Heartbeat,
+    Reading,
+    Refusal,
+    Request,
+    Status,
+    Stray,
+)
+from gapless.core.sequence import Numbering
+from gapless.core.stream import SnapshotFrom
+from gapless.errors import DecodeError, printable
+from gapless.events import Bbo, BookDelta, BookSnapshot, Event, Origin, Ticker, Trade
+from gapless.venues._profile import (
+    MS,
+    Arbitration,
+    Channel,
+    Endpoints,
+    Fact,
+    Profile,
+)
+
+__all__ = ["PROFILE", "DeribitCodec"]
+
+_READ: Final = "2026-11-22"
+_CM: Final = "docs.deribit.com, Connection management"
+_RL: Final = "docs.deribit.com, Rate limits"
+_RPC: Final = "docs.deribit.com, JSON-RPC"
+_NT: Final = "docs.deribit.com, Notifications"
+_ER: Final = "docs.deribit.com, Errors (full table)"
+_MD: Final = "docs.deribit.com, Market data best practices"
+_BK: Final = "docs.deribit.com, book channel"
+_SUB: Final = "docs.deribit.com, public/subscribe"
+
+HEARTBEAT_S: Final = 30  # recommended 30 to 60 s: Usage policy
+
+Number = Annotated[int, Meta(ge=0, lt=2**62)]
+Millis = Annotated[int, Meta(ge=0, lt=2**53)]
+Size = Annotated[float, Meta(ge=0)]
+Level = tuple[Literal["new", "change", "delete"], float, Size]
+
+_BOOK_HEAD: Final = '{"jsonrpc":"2.0","method":"subscription","params":{"channel":"book.'
+
+
+class _Book(Struct, gc=False):
+    timestamp: Millis
+    change_id: Number
+    bids: list[Level]
+    asks: list[Level]
+    prev_change_id: Number | None = None
+    type: str = "change"
+
+
+class _BookParams(Struct, gc=False):
+    channel: str
+    data: _Book
+
+
+class _BookFrame(Struct, gc=False):
+    params: _BookParams
+
+
+class _Trade(Struct, gc=False):
+    trade_id: str
+    trade_seq: Number
+    timestamp: Millis
+    price: float
+    amount: Size
+    direction: Literal["buy", "sell"]
+
+
+class _Quote(Struct, gc=False):
+    timestamp: Millis
+    best_bid_price: float | None = None
+    best_bid_amount: float | None = None
+    best_ask_price: float | None = None
+    best_ask_amount: float | None = None
+
+
+class _Volume(Struct, gc=False):
+    volume: float | None = None
+
+
+class _Ticker(Struct, gc=False):
+    timestamp: Millis
+    last_price: float | None = None
+    mark_price: float | None = None
+    index_price: float | None = None
+    best_bid_price: float | None = None
+    best_ask_price: float | None = None
+    open_interest: float | None = None
+    current_funding: float | None = None
+    stats: _Volume | None = None
+
+
+class _Error(Struct, gc=False):
+    code: int
+    message: str = ""
+    data: msgspec.Raw = msgspec.Raw(b"")
+
+
+class _Params(Struct, gc=False):
+    channel: str | None = None
+    data: msgspec.Raw = msgspec.Raw(b"")
+    type: str | None = None
+
+
+class _Frame(Struct, gc=False):
+    id: int | None = None
+    method: str | None = None
+    params: _Params | None = None
+    result: msgspec.Raw | None = None
+    error: _Error | None = None
+    usOut: int | None = None  # noqa: N815  # the venue's name
+
+
+_decode_book_frame = msgspec.json.Decoder(_BookFrame).decode
+_decode_frame = msgspec.json.Decoder(_Frame).decode
+_decode_book = msgspec.json.Decoder(_Book).decode
+_decode_trades = msgspec.json.Decoder(list[_Trade]).decode
+_decode_quote = msgspec.json.Decoder(_Quote).decode
+_decode_ticker = msgspec.json.Decoder(_Ticker).decode
+_decode_names = msgspec.json.Decoder(list[str]).decode
+_encode = msgspec.json.encode
+
+
+class DeribitCodec:
+    """The dialect for one session.
+
+    Args:
+        origins: The topics of this session, by the venue's name.
+    """
+
+    __slots__ = ("_origins",)
+
+    def __init__(self, origins: Mapping[str, Origin]) -> None:
+        self._origins = origins
+
+    def setup(self, next_id: int) -> list[Request]:
+        """Ask for heartbeats: the venue then tests us, and closes if we do not answer."""
+        call = _call(next_id, "public/set_heartbeat", {"interval": HEARTBEAT_S})
+        return [Request(next_id, "setup", call, (), "other", 500)]
+
+    def subscribe(self, request_id: int, topics: tuple[str, ...]) -> Request:
+        call = _call(request_id, "public/subscribe", {"channels": topics})
+        return Request(request_id, "subscribe", call, topics, "subscribe", 3000)
+
+    def unsubscribe(self, request_id: int, topics: tuple[str, ...]) -> Request:
+        call = _call(request_id, "public/unsubscribe", {"channels": topics})
+        return Request(request_id, "unsubscribe", call, topics, "other", 500)
+
+    def listing(self, request_id: int) -> Request | None:
+        """Return nothing: every reply to a subscribe lists what was granted."""
+        del request_id
+        return None
+
+    def read(self, text: str, recv_ns: int, mono_ns: int) -> list[Event] | Reading:
+        """Read one frame; see `gapless.core.codec.Codec.read`."""
+        try:
+            if text.startswith(_BOOK_HEAD):  # the usual order of keys; any other works below
+                params = _decode_book_frame(text).params
+                origin = self._origins.get(params.channel)
+                if origin is not None:
+                    return [_book(origin, params.data, recv_ns, mono_ns)]
+            return self._read_any(_decode_frame(text), recv_ns, mono_ns)
+        except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+            raise DecodeError(f"not a frame of this venue: {printable(str(error))}") from error
+
+    def _read_any(self, frame: _Frame, recv_ns: int, mono_ns: int) -> list[Event] | Reading:
+        params = frame.params
+        if frame.method == "subscription" and params is not None and params.channel is not None:
+            return self._read_push(params.channel, params.data, recv_ns, mono_ns)
+        if frame.method == "heartbeat":
+            asked = params is not None and params.type == "test_request"
+            return Heartbeat(_TEST) if asked else Heartbeat()
+        if frame.error is not None:
+            error = frame.error
+            detail = f"{error.message} {bytes(error.data).decode(errors='replace')}".strip()
+            return Refusal(frame.id, error.code, printable(detail), error.code in _LIMITED)
+        if frame.id is not None and frame.result is not None:
+            server_ns = None if frame.usOut is None else frame.usOut * 1000
+            result = bytes(frame.result)
+            topics = tuple(_decode_names(result)) if result.startswith(b"[") else None
+            return Ack(frame.id, topics, server_ns)
+        return Stray(f"method {printable(frame.method or 'none')}")
+
+    def _read_push(
+        self, channel: str, data: msgspec.Raw, recv_ns: int, mono_ns: int
+    ) -> list[Event] | Reading:
+        origin = self._origins.get(channel)
+        if origin is None:
+            if channel.startswith("platform_state"):
+                return Status(printable(bytes(data).decode(errors="replace")))
+            return Stray(f"channel {printable(channel)}")
+        match origin.channel:
+            case "book":
+                return [_book(origin, _decode_book(data), recv_ns, mono_ns)]
+            case "trades":
+                return [_trade(origin, item, recv_ns, mono_ns) for item in _decode_trades(data)]
+            case "bbo":
+                return [_quote(origin, _decode_quote(data), recv_ns, mono_ns)]
+            case _:
+                return [_ticker(origin, _decode_ticker(data), recv_ns, mono_ns)]
+
+
+def _book(origin: Origin, data: _Book, recv_ns: int, mono_ns: int) -> Event:
+    # "delete" carries the amount 0; it is not left to chance.
+    bids = [(price, size if action != "delete" else 0.0) for action, price, size in data.bids]
+    asks = [(price, size if action != "delete" else 0.0) for action, price, size in data.asks]
+    event_ns, last, prev = data.timestamp * MS, data.change_id, data.prev_change_id
+    if prev is None:
+        return BookSnapshot(origin, recv_ns, mono_ns, event_ns, last, last, bids, asks)
+    if prev >= last:
+        raise DecodeError(f"change {last} claims to follow {prev}")
+    return BookDelta(origin, recv_ns, mono_ns, event_ns, prev + 1, last, bids, asks)
+
+
+def _trade(origin: Origin, data: _Trade, recv_ns: int, mono_ns: int) -> Event:
+    return Trade(
+        origin,
+        recv_ns,
+        mono_ns,
+        data.timestamp * MS,
+        data.trade_seq,
+        data.trade_seq,
+        data.trade_id,
+        data.price,
+        data.amount,
+        data.direction,
+    )
+
+
+def _quote(origin: Origin, data: _Quote, recv_ns: int, mono_ns: int) -> Event:
+    bid, ask = data.best_bid_amount or None, data.best_ask_amount or None
+    return Bbo(
+        origin,
+        recv_ns,
+        mono_ns,
+        data.timestamp * MS,
+        None,
+        None,
+        None if bid is None else data.best_bid_price,  # an empty side has price 0 or null
+        bid,
+        None if ask is None else data.best_ask_price,
+        ask,
+    )
+
+
+def _ticker(origin: Origin, data: _Ticker, recv_ns: int, mono_ns: int) -> Event:
+    return Ticker(
+        origin,
+        recv_ns,
+        mono_ns,
+        data.timestamp * MS,
+        None,
+        None,
+        data.last_price,
+        data.mark_price,
+        data.index_price,
+        data.best_bid_price or None,
+        data.best_ask_price or None,
+        None if data.stats is None else data.stats.volume,
+        data.open_interest,
+        data.current_funding,
+    )
+
+
+def _call(request_id: int, method: str, params: Mapping[str, object]) -> str:
+    call = {"jsonrpc": "2.0", "id": request_id, "method": method, "params": params}
+    return _encode(call).decode()
+
+
+_TEST: Final = Request(0, "reply", _call(0, "public/test", {}), (), "other", 500)
+
+_LIMITED: Final = frozenset({10028, 10066, 11056})
+
+_ERRORS: Final = MappingProxyType(
+    {
+        10028: "too_many_requests: RateLimited, the venue ends the session",
+        10040: "retry: RequestRejected",
+        10041: "settlement_in_progress: RequestRejected, seconds at 08:00 UTC",
+        10047: "matching_engine_queue_full: RequestRejected",
+        10066: "too many concurrent public requests: RateLimited",
+        11050: "bad_request: RequestRejected",
+        11051: "system_maintenance: RequestRejected, venue notice",
+        11052: "subscribe_error_unsubscribed: SubscriptionRejected",
+        11056: "unauthenticated public access disabled: RateLimited",
+        13004: "invalid_credentials: LoginRejected",
+        13009: "unauthorized: LoginRejected",
+        13778: "raw_subscriptions_not_available_for_unauthorized: SubscriptionRejected",
+        -32602: "Invalid params: SubscriptionRejected or RequestRejected",
+    }
+)
+
+PROFILE: Final = Profile(
+    name="deribit",
+    title="Deribit",
+    endpoints=Fact(
+        Endpoints(
+            public=("wss://www.deribit.com/ws/api/v2",),
+            test=("wss://test.deribit.com/ws/api/v2",),
+            path="/ws/api/v2",
+            independent=None,
+        ),
+        _CM,
+        _READ,
+        note="wss://streams.deribit.com/ws/api/v2 serves subscriptions only (M, changelog)",
+    ),
+    rest_endpoints=Fact(("https://www.deribit.com/api/v2",), _RPC, _READ),
+    lifetime_ns=Fact(None, _CM, _READ, "L", "no maximum is documented"),
+    shutdown_notice=Fact(
+        "platform_state with maintenance true; RPC then answers 11051", _NT, _READ
+    ),
+    server_ping_ns=Fact(None, _CM, _READ, "L", "no ping frames documented; heartbeats instead"),
+    pong_within_ns=Fact(None, _CM, _READ, "L"),
+    heartbeat=Fact(
+        "public/set_heartbeat {interval >= 10 s}; test_request must be answered with public/test",
+        "docs.deribit.com, public/set_heartbeat",
+        _READ,
+        note="the grace is not stated: we answer in the reader, within a second (L)",
+    ),
+    client_ping=Fact(
+        "allowed; abusive frequency may get stricter limits",
+        "docs.deribit.com, Usage policy",
+        _READ,
+    ),
+    dials=Fact((), _CM, _READ, "L", "no limit on attempts documented"),
+    connections=Fact(32, _CM, _READ, note="for each IP address, HTTP included; one more gets 429"),
+    messages=Fact((), _RL, _READ, note="requests are paid from credit pools instead"),
+    topics_per_request=Fact(500, _SUB, _READ),
+    topics_per_connection=Fact(None, _SUB, _READ, "L", "none documented"),
+    pools=Fact(
+        MappingProxyType({"subscribe": Credit(30_000, 10_000), "other": Credit(50_000, 10_000)}),
+        _RL,
+        _READ,
+        note="subscribe costs 3,000, others 500; 10028 ends the session",
+    ),
+    login=Fact(
+        "public/auth on the socket; raw channels need it (13778 otherwise)",
+        "docs.deribit.com, Authentication",
+        _READ,
+    ),
+    ack=Fact(
+        "result lists the channels really subscribed; a bad one is silently absent", _SUB, _READ
+    ),
+    checksum=Fact(None, _BK, _READ, note="none; the chain of change ids is the proof"),
+    compression=Fact(None, "not documented", _READ, "L", "none is offered"),
+    maintenance=Fact("platform_state; public/status", _NT, _READ),
+    errors=Fact(_ERRORS, _ER, _READ),
+    framing=Fact(
+        "JSON-RPC 2.0, one object a frame, no batch; replies may overtake each other", _RPC, _READ
+    ),
+    reconciliation=Fact(
+        "private/get_open_orders, get_order_state, get_user_trades_by_currency",
+        "OpenAPI snapshot, March 2026",
+        _READ,
+    ),
+    cutovers=Fact((), "docs.deribit.com, Changelog", _READ),
+    channels=(
+        Channel(
+            name="trades",
+            topics=MappingProxyType(
+                {
+                    "100ms": "trades.{symbol}.100ms",
+                    "raw": "trades.{symbol}.raw",
+                    "agg2": "trades.{symbol}.agg2",
+                }
+            ),
+            numbering=Fact(
+                Numbering.DENSE, _NT, _READ, note="trade_seq counts each instrument's trades"
+            ),
+            arbitration=Arbitration.BY_SEQUENCE,
+            speaks_on_subscribe=Fact(False, _NT, _READ, "L"),
+        ),
+        Channel(
+            name="book",
+            topics=MappingProxyType(
+                {
+                    "100ms": "book.{symbol}.100ms",
+                    "raw": "book.{symbol}.raw",
+                    "agg2": "book.{symbol}.agg2",
+                }
+            ),
+            numbering=Fact(
+                Numbering.CHAIN, _BK, _READ, note="prev_change_id names the change before"
+            ),
+            arbitration=Arbitration.BY_SEQUENCE,
+            snapshot=Fact(
+                SnapshotFrom.STREAM,
+                _BK,
+                _READ,
+                note="first message after subscribing; on a gap unsubscribe and subscribe",
+            ),
+            speaks_on_subscribe=Fact(True, _BK, _READ),
+        ),
+        Channel(
+            name="bbo",
+            topics=MappingProxyType({"quote": "quote.{symbol}"}),
+            numbering=Fact(Numbering.NONE, _NT, _READ, note="timestamp in milliseconds only"),
+            arbitration=Arbitration.BY_TIME,
+            speaks_on_subscribe=Fact(True, "seen in traffic of April 2021 for ticker", _READ, "L"),
+        ),
+        Channel(
+            name="ticker",
+            topics=MappingProxyType(
+                {
+                    "100ms": "ticker.{symbol}.100ms",
+                    "raw": "ticker.{symbol}.raw",
+                    "agg2": "ticker.{symbol}.agg2",
+                }
+            ),
+            numbering=Fact(Numbering.NONE, _NT, _READ, note="timestamp in milliseconds only"),
+            arbitration=Arbitration.BY_TIME,
+            speaks_on_subscribe=Fact(True, "seen in traffic of April 2021", _READ, "M"),
+        ),
+    ),
+    traps=(
+        "A subscribe may be granted in part, without an error: compare the lists.",
+        "10028 ends the session: at most three subscribes a second, at most 500 channels each.",
+        "raw channels need a login.",
+        "Grouped books share the prefix book. but are full images without a chain.",
+        "Prices are JSON floats, not strings.",
+        "Settlement at 08:00 UTC makes calls fail for seconds (10041).",
+    ),
+    codec=DeribitCodec,
+    rest=None,
+)
