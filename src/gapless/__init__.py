@@ -6,47 +6,54 @@ async with gapless.open("deribit", gapless.trades("BTC-PERPETUAL")) as feed:
             case gapless.Trade(price=price, size=size): ...
             case gapless.Gap(missing=missing): ...
             case gapless.Resynced(): ...
+
+Names are imported when they are first used (PEP 562), so that a command line that only prints
+its help does not pay for an event loop.
 """
 
-from gapless.client import Book, Feed, open, open_book
-from gapless.core.outlet import Overflow
-from gapless.core.stats import FeedStats, LineStats, TopicStats
-from gapless.errors import (
-    ChecksumMismatch,
-    ConfigError,
-    ConnectionLost,
-    DecodeError,
-    DialFailed,
-    GaplessError,
-    LoginRejected,
-    NotSent,
-    NotSynced,
-    OutcomeUnknown,
-    ProtocolViolation,
-    RateLimited,
-    RequestRejected,
-    SlowConsumer,
-    Stalled,
-    SubscriptionRejected,
-    TransportError,
-    UsageError,
-    VenueError,
-)
-from gapless.events import (
-    Bbo,
-    BookDelta,
-    BookSnapshot,
-    Event,
-    Gap,
-    MarketEvent,
-    Notice,
-    Origin,
-    Resynced,
-    Ticker,
-    Top,
-    Trade,
-)
-from gapless.planning import Budgets, Options, Subscription, bbo, book, ticker, trades
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gapless.client import Book, Feed, open, open_book
+    from gapless.core.outlet import Overflow
+    from gapless.core.stats import FeedStats, LineStats, TopicStats
+    from gapless.errors import (
+        ChecksumMismatch,
+        ConfigError,
+        ConnectionLost,
+        DecodeError,
+        DialFailed,
+        GaplessError,
+        LoginRejected,
+        NotSent,
+        NotSynced,
+        OutcomeUnknown,
+        ProtocolViolation,
+        RateLimited,
+        RequestRejected,
+        SlowConsumer,
+        Stalled,
+        SubscriptionRejected,
+        TransportError,
+        UsageError,
+        VenueError,
+    )
+    from gapless.events import (
+        Bbo,
+        BookDelta,
+        BookSnapshot,
+        Event,
+        Gap,
+        MarketEvent,
+        Notice,
+        Origin,
+        Resynced,
+        Ticker,
+        Top,
+        Trade,
+    )
+    from gapless.planning import Budgets, Options, Subscription, bbo, book, ticker, trades
 
 __version__ = "0.1.0"
 
@@ -99,3 +106,69 @@ __all__ = [
     "ticker",
     "trades",
 ]
+
+_HOMES = {
+    "gapless.client": ("Book", "Feed", "open", "open_book"),
+    "gapless.core.outlet": ("Overflow",),
+    "gapless.core.stats": ("FeedStats", "LineStats", "TopicStats"),
+    "gapless.errors": (
+        "ChecksumMismatch",
+        "ConfigError",
+        "ConnectionLost",
+        "DecodeError",
+        "DialFailed",
+        "GaplessError",
+        "LoginRejected",
+        "NotSent",
+        "NotSynced",
+        "OutcomeUnknown",
+        "ProtocolViolation",
+        "RateLimited",
+        "RequestRejected",
+        "SlowConsumer",
+        "Stalled",
+        "SubscriptionRejected",
+        "TransportError",
+        "UsageError",
+        "VenueError",
+    ),
+    "gapless.events": (
+        "Bbo",
+        "BookDelta",
+        "BookSnapshot",
+        "Event",
+        "Gap",
+        "MarketEvent",
+        "Notice",
+        "Origin",
+        "Resynced",
+        "Ticker",
+        "Top",
+        "Trade",
+    ),
+    "gapless.planning": (
+        "Budgets",
+        "Options",
+        "Subscription",
+        "bbo",
+        "book",
+        "ticker",
+        "trades",
+    ),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_MODULES = frozenset({"client", "errors", "events", "planning"})
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME_OF:
+        value: object = getattr(import_module(_HOME_OF[name]), name)
+        globals()[name] = value  # the next look finds it without us
+        return value
+    if name in _MODULES:
+        return import_module(f"gapless.{name}")
+    raise AttributeError(f"module 'gapless' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES})

@@ -154,7 +154,7 @@ class Feed(_Running, Generic[E]):
     def __init__(self, plan: Plan, options: Options) -> None:
         super().__init__(plan, options)
         self._outlet = Outlet(options.capacity, options.overflow)
-        self._take = self._outlet.take
+        self.take = self._outlet.take  # the oldest event that waits, or `None`; never blocks
         self._waiter: asyncio.Future[None] | None = None
         self._over = False
 
@@ -180,10 +180,10 @@ class Feed(_Running, Generic[E]):
         return cast("AsyncIterator[E | Gap | Resynced]", self)
 
     async def __anext__(self) -> Event:
-        event = self._take()
+        event = self.take()
         while event is None:
             await self._wait()
-            event = self._take()
+            event = self.take()
         return event
 
     def stats(self) -> FeedStats:

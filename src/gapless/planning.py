@@ -87,7 +87,8 @@ class Options:
         endpoints: WebSocket URLs to use instead of the venue's own; one without a path gets
             the venue's.  Any override, ``rest_endpoint`` included, disables every built-in host.
             ``GAPLESS_ENDPOINT_<VENUE>`` does the same from the environment.
-        rest_endpoint: Base URL for REST reads.
+        rest_endpoint: Base URL for REST reads, beside ``endpoints``.  If it is not given, an
+            override of ``endpoints`` reads from the host and port of its first URL.
         ca_file: PEM file of authorities to trust instead of the system's.
         proxy: ``http://``, ``socks4://`` or ``socks5://`` URL.
         source: Local address to dial from.
@@ -171,8 +172,15 @@ def _rest(profile: Profile, options: Options, *, overridden: bool) -> tuple[str,
     if options.rest_endpoint is not None:
         if urlsplit(options.rest_endpoint).scheme not in {"http", "https"}:
             raise ConfigError(f"{options.rest_endpoint!r} is not an http:// or https:// URL")
+        if not overridden:  # it disables the built-in hosts, and leaves nothing to dial
+            raise ConfigError("rest_endpoint needs endpoints beside it: no built-in host is used")
         return (options.rest_endpoint,)
-    return () if overridden else profile.rest_endpoints.value
+    if not overridden:
+        return profile.rest_endpoints.value
+    # Who serves the WebSocket elsewhere, a simulator say, serves REST on the same port.
+    first = urlsplit(_overrides(profile, options)[0])
+    scheme = {"ws": "http", "wss": "https"}[first.scheme]
+    return (f"{scheme}://{first.netloc}",)
 
 
 def _lines(

@@ -12,6 +12,7 @@ from gapless.io.dial import (
     RETRY_AFTER_NS_MAX,
     USER_TIMEOUT_MS,
     Stages,
+    abandon,
     check_headers,
     dialling,
     open_socket,
@@ -138,6 +139,30 @@ def test_stages_are_timed_apart():
     assert stages.current == "open"
     assert [stages.ns(s) for s in ("dns", "tcp", "tls", "upgrade")] == [5, 7, 11 + 17, 13]
     assert stages.ns("proxy") == 0
+
+
+@pytest.mark.parametrize(("tls", "expected"), [(False, (5, 18, 0, 17)), (True, (5, 7, 24, 17))])
+def test_a_proxy_counts_where_its_handshake_ends(tls, expected):
+    clock = VirtualClock()
+    stages = Stages(clock)
+    spent = [("tcp", 5), ("proxy", 7), *([("tls", 11), ("upgrade", 13)] if tls else [])]
+    for stage, ns in [*spent, *([] if tls else [("upgrade", 11)]), ("open", 17)]:
+        clock.advance_ns(ns)
+        stages.enter(stage)
+    timings = stages.timings("192.0.2.1", tls=tls)
+    told = (timings.dns_ns, timings.tcp_ns, timings.tls_ns, timings.upgrade_ns)
+    assert told == expected
+    assert timings.address == "192.0.2.1"
+
+
+def test_an_abandoned_socket_is_closed_even_if_nobody_owns_it(listener):
+    async def scenario():
+        sock = socket.create_connection(listener.getsockname())
+        await abandon(sock)
+        assert sock.fileno() == -1
+        await abandon(sock)  # and once more does no harm
+
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize(

@@ -326,6 +326,33 @@ def test_a_close_that_cannot_leave_is_cut_off_after_a_second():
     play(scenario)
 
 
+def test_a_late_echo_does_not_buy_the_peer_another_second():
+    async def scenario(stage):
+        transport, recorder, peer = await stage.dial()
+        peer.silence()
+        began = time.monotonic()
+        transport.close()
+        await asyncio.sleep(0.7)
+        peer.close(1000)
+        assert (await recorder.closed()).code == 1000
+        assert 0.99 < time.monotonic() - began < 1.5
+
+    play(scenario)
+
+
+def test_a_ping_that_cannot_be_answered_is_not_told():
+    async def scenario(stage):
+        transport, recorder, peer = await stage.dial()
+        peer.transport.pause_reading()
+        transport.send_text("x" * (16 << 20))
+        peer.ping()
+        assert "stopped reading" in (await recorder.closed()).__notes__[0]
+        assert recorder.events == []
+        peer.transport.resume_reading()
+
+    play(scenario)
+
+
 def test_an_exception_of_on_closed_reaches_the_loop():
     class Faulty(Recorder):
         def on_closed(self, cause):
@@ -419,6 +446,7 @@ def test_a_redirect_is_not_followed():
                 await stage.dial(headers={"Authorization": "canary"})
             assert (caught.value.stage, caught.value.status) == ("upgrade", 301)
             assert other.peers == []
+            assert len(stage.server.peers) == 1
 
     play(scenario)
 

@@ -318,6 +318,16 @@ class TransportContract:
 
         self.run(scenario)
 
+    def test_an_abort_right_after_the_dial_drops_what_was_held(self):
+        async def scenario(stage):
+            stage.greet("first", "second")
+            transport, recorder, _ = await stage.dial()
+            transport.abort()
+            await recorder.closed()
+            assert recorder.events == []
+
+        self.run(scenario)
+
     def test_nothing_is_told_after_abort(self):
         async def scenario(stage):
             transport, recorder, peer = await stage.dial()

@@ -104,7 +104,11 @@ def test_the_older_order_at_a_price_trades_first():
     second, _, _ = book.limit(ASK, 10, 5)
     better, _, _ = book.limit(ASK, 9, 1)
     _, changes, trades = book.limit(BID, 10, 8)
-    assert [(t.maker, t.price, t.size) for t in trades] == [(better, 9, 1), (first, 10, 5), (second, 10, 2)]
+    assert [(t.maker, t.price, t.size) for t in trades] == [
+        (better, 9, 1),
+        (first, 10, 5),
+        (second, 10, 2),
+    ]
     assert [(c.price, c.size, c.old) for c in changes] == [(9, 0, 1), (10, 3, 10)]
     assert book.orders_at(ASK, 10) == [(second, 3)]
     assert book.where(second) == (ASK, 10)

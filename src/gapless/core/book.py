@@ -30,9 +30,9 @@ class Book:
         self._ask_prices: list[float] = []  # rising: the best ask is first
 
     def replace(self, bids: Levels, asks: Levels) -> None:
-        """Forget everything and take these levels."""
-        self._bids = {price: size for price, size in bids if size}
-        self._asks = {price: size for price, size in asks if size}
+        """Forget everything and take these levels; of a price that is repeated, the last."""
+        self._bids = {price: size for price, size in dict(bids).items() if size}
+        self._asks = {price: size for price, size in dict(asks).items() if size}
         self._bid_prices = sorted(self._bids)
         self._ask_prices = sorted(self._asks)
 

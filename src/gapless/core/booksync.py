@@ -44,7 +44,8 @@ QUIET_NS: Final = 1_000_000_000
 """How long a snapshot waits for a first delta to be checked against, in nanoseconds."""
 
 ASK_AGAIN_NS: Final = 5_000_000_000
-"""How long a snapshot may take to come before it is asked for again; doubles up to 16 times."""
+"""How long a snapshot may take to come before it is asked for again; doubles with every ask, to
+sixteen times that."""
 
 
 class BookStream(SequencedStream):
@@ -98,7 +99,7 @@ class BookStream(SequencedStream):
         if self._blind_since_ns is not None:
             return f"no trusted connection ({self._cause})"
         if self.synced:
-            return "" if self.sources else "not subscribed any more"
+            return ""
         return "waiting for a snapshot" if self.sources else "not subscribed yet"
 
     def proven(self) -> Book:
@@ -110,6 +111,13 @@ class BookStream(SequencedStream):
         if not self.readable:
             raise NotSynced(self.spec.symbol, self.because)
         return self.book
+
+    def attach(self, origin: Origin, now: Moment) -> None:
+        """Note that a session's subscription to this topic is confirmed."""
+        known = origin.epoch in self.sources
+        super().attach(origin, now)
+        if known:  # data came before the ack, but only now may a snapshot be asked for
+            self._attached(origin, now)
 
     def offer(self, event: Event) -> None:
         """Take one delta or snapshot from any source."""
@@ -195,12 +203,30 @@ class BookStream(SequencedStream):
             self._buffered(event)
 
     def _buffered(self, event: BookDelta) -> None:
+        if self._next is not None and (event.last or 0) < self._next and self._renumbered(event):
+            self._next = self._pending = None  # what waits here is of the old numbering
+            self._buffer.clear()
         if len(self._buffer) >= BUFFER_MAX:
             self.dropped += 1
             del self._buffer[0]
         self._buffer.append(event)
         if self._pending is not None:
             self._align(moment(event))
+
+    def _ahead(self, head: Event, expected: int) -> bool:
+        if isinstance(head, BookSnapshot):  # it skips everything up to its own number
+            return head.last is not None and head.last >= expected
+        return super()._ahead(head, expected)
+
+    def _prove_by_ids(self, event: Event) -> None:
+        if self._blind_since_ns is not None:  # no snapshot is needed any more
+            self._pending = None
+            self._asked_ns, self._asks = None, 0
+        super()._prove_by_ids(event)
+
+    def _resume_fast_path(self) -> None:
+        if self.synced:
+            super()._resume_fast_path()
 
     def _deliver(self, event: Event) -> None:
         if isinstance(event, BookDelta):
@@ -261,7 +287,8 @@ class BookStream(SequencedStream):
         elif not self.synced or last < expected:
             self._confirm_or_overwrite(event, last, expected)
         elif self._blind_since_ns is None and self._others_behind(event):
-            self._held.append(event)
+            self._hold(event)
+            self._settle()
         else:
             self._overwrite(event, self._cause if self.blind else "the venue sent a new snapshot")
 
@@ -286,6 +313,7 @@ class BookStream(SequencedStream):
             self._broken_since_ns = (
                 event.mono_ns if self._blind_since_ns is None else self._blind_since_ns
             )
+        self._blind_since_ns = None
         self._load(event)
 
     def _load(self, event: BookSnapshot) -> None:
@@ -295,7 +323,9 @@ class BookStream(SequencedStream):
             # Blind before there ever was a book: nothing was lost that had been promised,
             # but the consumer was subscribed, so the interval is named.
             self._gap(event.origin, moment(event), None, None, self._cause)
-            broken_since_ns, self._blind_since_ns = self._blind_since_ns, None
+            if broken_since_ns is None or broken_since_ns > self._blind_since_ns:
+                broken_since_ns = self._blind_since_ns
+            self._blind_since_ns = None
         self.synced = True
         self._asked_ns, self._asks = None, 0
         self._broken_since_ns = None
@@ -341,6 +371,8 @@ class BookStream(SequencedStream):
             self._take(delta)
 
     def _want(self, epoch: int, cause: str, now_ns: int) -> None:
+        if epoch not in self.sources and self.sources:  # what it brought outlived it
+            epoch = max(self.sources)
         self._asked_ns = now_ns
         self._asks += 1
         kind: NeedKind = "snapshot"

@@ -118,7 +118,7 @@ class FeedPolicy:
         times_mean: How many mean intervals of silence are suspicious.  Arrivals at random are
             longer than 20 means once in e**20 intervals.
         times_longest: How many times the longest silence so far is suspicious.
-        unproven_ns: How long a topic may take to speak for the first time.
+        unproven_ns: How long a topic may take to speak for the first time, or the second.
     """
 
     floor_ns: int = 2_000_000_000
@@ -135,7 +135,7 @@ class Silence(Enum):
 
     NONE = "none"
     STALLED = "stalled"  # it spoke, and stopped, while the path is alive
-    UNPROVEN = "unproven"  # it never spoke
+    UNPROVEN = "unproven"  # it never spoke, or once only
 
 
 class FeedWatch:
@@ -172,12 +172,13 @@ class FeedWatch:
 
         Args:
             fresh: Messages since the last call.
-            last_ns: When the newest arrived.
+            last_ns: When the newest arrived.  If it is the same as before, what is fresh came
+                another way, and says nothing of this one.
         """
-        if fresh <= 0:
+        if fresh <= 0 or (self._last_ns is not None and last_ns <= self._last_ns):
             return
         if self._last_ns is not None:
-            elapsed_ns = max(0, last_ns - self._last_ns)
+            elapsed_ns = last_ns - self._last_ns
             mean_ns = elapsed_ns / fresh
             # Fewer samples than 1/alpha are averaged plainly, so that a start is no bias.
             weight = max(_ALPHA, 1 / max(1, self._count))
@@ -209,10 +210,10 @@ class FeedWatch:
             alive_ns: When the path last proved itself by something that is not this topic, or
                 `None` if it has not.
         """
-        if self._last_ns is None:
+        since_ns = self._armed_ns if self._last_ns is None else max(self._last_ns, self._armed_ns)
+        if self._count < 2:  # a single message, such as a first snapshot, is no rhythm
             limit_ns = self._policy.unproven_ns * self._probe_patience
-            return Silence.UNPROVEN if now_ns - self._armed_ns >= limit_ns else Silence.NONE
-        since_ns = max(self._last_ns, self._armed_ns)
+            return Silence.UNPROVEN if now_ns - since_ns >= limit_ns else Silence.NONE
         if now_ns - since_ns < self.limit_ns or alive_ns is None or alive_ns <= since_ns:
             return Silence.NONE
         return Silence.STALLED

@@ -54,12 +54,16 @@ class Outlet:
         overflow: What happens beyond.
 
     Attributes:
-        on_item: Called after an item arrives in an empty queue; the shell wakes the consumer.
+        on_item: Called after an item arrives; the shell wakes the consumer.
         on_room: Called when a queue that overflowed is half empty again.
+        on_full: Called when something did not fit.
         dropped: What was lost, by topic, until `on_room` has dealt with it.
+        dropped_total: Events lost, of all topics.
+        failed: Whether `Overflow.FAIL` has struck; nothing that came later is ever given.
     """
 
     __slots__ = (
+        "_blocked",
         "_capacity",
         "_images",
         "_overflow",
@@ -67,7 +71,6 @@ class Outlet:
         "dropped",
         "dropped_total",
         "failed",
-        "high_water",
         "on_full",
         "on_item",
         "on_room",
@@ -80,19 +83,19 @@ class Outlet:
         self._overflow = overflow
         self._queue: deque[Event] = deque()
         self._images: dict[str, Event] = {}  # newest image of each conflated topic
+        self._blocked = False  # `Overflow.BLOCK` has struck, and there was no room since
         self.on_item: Callable[[], None] | None = None
         self.on_room: Callable[[], None] | None = None
         self.on_full: Callable[[], None] | None = None
         self.dropped: dict[str, Dropped] = {}
         self.dropped_total = 0
-        self.high_water = 0
         self.failed = False
 
     def put(self, event: Event) -> None:
         """Take one event, or deal with it as the policy says."""
         queue = self._queue
-        if len(queue) >= self._capacity or self.dropped:
-            self._full(event)
+        if len(queue) >= self._capacity or self.dropped or self._images:
+            self._unusual(event)
             return
         queue.append(event)
         if self.on_item is not None:
@@ -110,17 +113,19 @@ class Outlet:
                 return self._images.pop(next(iter(self._images)))
             if self.failed:
                 raise SlowConsumer(self._capacity)
-            if self.dropped and self.on_room is not None:
-                self.on_room()
+            self._make_room()
             return queue.popleft() if queue else None
         event = queue.popleft()
-        if self.dropped and len(queue) * 2 <= self._capacity and self.on_room is not None:
-            self.on_room()
+        if len(queue) * 2 <= self._capacity:
+            self._make_room()
         return event
 
     def release(self, topic: str) -> Dropped | None:
-        """Return and forget what ``topic`` lost; from now on its events are taken again."""
-        return self.dropped.pop(topic, None)
+        """Return and forget what ``topic`` lost; from now on its events are taken again.
+
+        After a failure there is no *from now on*, and nothing to return.
+        """
+        return None if self.failed else self.dropped.pop(topic, None)
 
     def force(self, event: Event) -> None:
         """Take an event beyond the bound: the marks after an overflow, one or three a topic."""
@@ -131,28 +136,35 @@ class Outlet:
     def __len__(self) -> int:
         return len(self._queue) + len(self._images)
 
-    @property
-    def full(self) -> bool:
-        """Whether there is no room."""
-        return len(self._queue) >= self._capacity
+    def _make_room(self) -> None:
+        if (self.dropped or self._blocked) and not self.failed and self.on_room is not None:
+            self._blocked = False
+            self.on_room()
 
-    def _full(self, event: Event) -> None:
+    def _unusual(self, event: Event) -> None:
         topic = event.origin.topic
         if self._overflow is Overflow.FAIL:
             self.failed = True
+            self._drop(topic, event)
         elif self._overflow is Overflow.BLOCK:
             # What one read of the sockets brought still comes; it is bounded by their buffers.
-            self._queue.append(event)
+            self._blocked = True
+            self.force(event)
             if self.on_full is not None:
                 self.on_full()
-            return
         elif topic not in self.dropped and len(self._queue) < self._capacity:
-            self._queue.append(event)  # another topic overflowed; this one has lost nothing
-            return
+            self._append(topic, event)  # another topic overflowed; this one has lost nothing
         elif self._overflow is Overflow.CONFLATE and isinstance(event, Bbo | Ticker):
             self._images[topic] = event
-            return
-        self._drop(topic, event)
+        else:
+            self._drop(topic, event)
+
+    def _append(self, topic: str, event: Event) -> None:
+        # An image that was put aside is older: a newer one replaces it, a mark comes behind it.
+        image = self._images.pop(topic, None)
+        if image is not None and not isinstance(event, Bbo | Ticker):
+            self.force(image)
+        self.force(event)
 
     def _drop(self, topic: str, event: Event) -> None:
         self.dropped_total += 1

@@ -9,9 +9,10 @@ from gapless.errors import (
     ConnectionLost,
     DialFailed,
     LoginRejected,
+    NotSent,
+    OutcomeUnknown,
     ProtocolViolation,
     RateLimited,
-    Stalled,
     TransportError,
     VenueError,
 )
@@ -48,7 +49,7 @@ def disposition(error: BaseException) -> Disposition:
     match error:
         case TransportError() | RateLimited() | LoginRejected():
             return Disposition.REDIAL
-        case VenueError():
+        case VenueError() | NotSent() | OutcomeUnknown():
             return Disposition.REPORT
         case ProtocolViolation():
             return Disposition.RESYNC
@@ -76,7 +77,5 @@ def classify(cause: BaseException | None) -> Ending:
             return Ending.NEVER_UPGRADED
         case ConnectionLost(code=code) if code in POLICY_CLOSES:
             return Ending.POLICY
-        case ConnectionLost() | Stalled() | ProtocolViolation():
-            return Ending.UNSTABLE
-        case _:
+        case _:  # lost, stalled, violated, or unknown to us
             return Ending.UNSTABLE

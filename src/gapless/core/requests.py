@@ -91,9 +91,5 @@ class Requests:
             default=None,
         )
 
-    def waiting(self, kind: str) -> bool:
-        """Whether any request of this kind is open."""
-        return any(entry.request.kind == kind for entry in self._open.values())
-
     def __len__(self) -> int:
         return len(self._open)

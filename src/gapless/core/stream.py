@@ -16,6 +16,7 @@ match, so that the special cases cost the normal one nothing.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, unique
@@ -360,7 +361,7 @@ class SequencedStream(Stream):
     ) -> None:
         super().__init__(spec, emit, ask)
         self._next: int | None = None  # what comes next; lives in `_expect` on the fast path
-        self._held: list[Event] = []
+        self._held: list[Event] = []  # by number; of equal ones the earlier arrival first
 
     def offer(self, event: Event) -> None:
         """Take one message from any source."""
@@ -374,7 +375,7 @@ class SequencedStream(Stream):
 
     def tick(self, now: Moment) -> None:
         """Announce a hole that the lines behind have had time enough to fill."""
-        if self._held and now.mono_ns >= self._head().mono_ns + HOLD_NS:
+        if self._held and now.mono_ns >= self._held[0].mono_ns + HOLD_NS:
             self._leave_fast_path()
             self._settle(give_up=True)
             self._resume_fast_path()
@@ -415,7 +416,7 @@ class SequencedStream(Stream):
             case Place.DUPLICATE:
                 self.duplicates += 1
             case Place.AHEAD | Place.OVERLAP:
-                self._held.append(event)
+                self._hold(event)
                 self._settle()
 
     def _restart(self, event: Event) -> None:
@@ -427,14 +428,14 @@ class SequencedStream(Stream):
     def _settle(self, *, give_up: bool = False) -> None:
         """Deliver what is held as far as it is next, and give up holes that nobody will fill."""
         while self._held:
-            head = self._head()
+            head = self._held[0]
             first, last, expected = head.first, head.last, self._next
             if first is None or last is None or expected is None:
                 raise IllegalTransition("a held message without numbers")
-            if first > expected and not (give_up or self._nobody_behind()):
+            if self._ahead(head, expected) and not (give_up or self._nobody_behind()):
                 self.out_of_order += 1
                 return
-            self._held.remove(head)
+            del self._held[0]
             self._take_held(head, expected, first, last)
             give_up = False
 
@@ -449,11 +450,15 @@ class SequencedStream(Stream):
             head = msgspec.structs.replace(head, first=expected)
         self._deliver(head)
 
+    def _ahead(self, head: Event, expected: int) -> bool:
+        """Whether a line that is behind may still bring something before ``head``."""
+        return head.first is not None and head.first > expected
+
     def _hole_cause(self) -> str:
         return self._cause if self._blind_since_ns is not None else "numbers are missing"
 
-    def _head(self) -> Event:
-        return min(self._held, key=_first)
+    def _hold(self, event: Event) -> None:
+        insort(self._held, event, key=_first)
 
     def _nobody_behind(self) -> bool:
         """Whether every trusted source has gone past the hole, or too much is held already."""

@@ -36,13 +36,13 @@ class Subscriptions:
 
     def granted(self, topics: Iterable[str]) -> tuple[str, ...]:
         """Note that these were granted; return those that were not before."""
-        fresh = tuple(t for t in topics if self._wishes.get(t) not in {None, Wish.CONFIRMED})
+        fresh = self._fresh(topics, Wish.CONFIRMED)
         self._set(fresh, Wish.CONFIRMED)
         return fresh
 
     def refused(self, topics: Iterable[str]) -> tuple[str, ...]:
         """Note that these were refused; return those that were not before."""
-        fresh = tuple(t for t in topics if self._wishes.get(t) not in {None, Wish.REFUSED})
+        fresh = self._fresh(topics, Wish.REFUSED)
         self._set(fresh, Wish.REFUSED)
         return fresh
 
@@ -61,6 +61,11 @@ class Subscriptions:
 
     def __len__(self) -> int:
         return len(self._wishes)
+
+    def _fresh(self, topics: Iterable[str], wish: Wish) -> tuple[str, ...]:
+        # A reply may name a topic twice.
+        once = dict.fromkeys(topics)
+        return tuple(topic for topic in once if self._wishes.get(topic) not in {None, wish})
 
     def _set(self, topics: Iterable[str], wish: Wish) -> None:
         for topic in topics:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, unique
 from random import Random
 from types import MappingProxyType
@@ -166,7 +166,7 @@ class _Line:
     rotate_at_ns: int | None = None  # wanted since; `None` if not wanted
     cause: str = "first"
     urgent: bool = False
-    halted_by: str = field(default="")
+    halted_by: str = ""
 
 
 class Supervisor:
@@ -235,7 +235,7 @@ class Supervisor:
             self.halt(line.name, f"{type(cause).__name__}: {cause}")
 
     def rotate(self, epoch: int, cause: str, now_ns: int, *, urgent: bool = False) -> bool:
-        """Ask for the replacement of a session that still works.
+        """Ask for the replacement of a session that still works, or as soon as it does.
 
         Args:
             epoch: Which.
@@ -247,7 +247,9 @@ class Supervisor:
             Whether this is news: `False` if a replacement is on its way or wanted already.
         """
         line = self._line_of(epoch)
-        if line is None or line.state is not LineState.UP or line.rotate_at_ns is not None:
+        if line is None or line.rotate_at_ns is not None:
+            return False
+        if line.state is LineState.ROTATING and epoch != line.successor:
             return False
         line.rotate_at_ns, line.cause, line.urgent = now_ns, cause, urgent
         return True
@@ -383,7 +385,6 @@ class Supervisor:
         return wait_ns
 
     def _current_lost(self, line: _Line, wait_ns: int, now_ns: int) -> None:
-        line.rotate_at_ns = None
         if line.state is LineState.ROTATING:
             line.epoch, line.successor = line.successor, None
             live = line.successor_live_ns is not None
@@ -392,7 +393,7 @@ class Supervisor:
             if live:
                 self._signal(line, LineSignal.LIVE)
             return
-        line.epoch = None
+        line.epoch = line.rotate_at_ns = None
         line.until_ns = now_ns + wait_ns
         self._signal(line, LineSignal.LOST)
 

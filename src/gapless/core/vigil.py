@@ -60,7 +60,7 @@ class Finding:
 class _LineVigil:
     watch: FeedWatch
     epoch: int
-    frames: int = 0
+    frames: dict[int, int]  # by epoch: while a session is replaced there are two
 
 
 @dataclass(slots=True)
@@ -86,7 +86,8 @@ class Vigil:
     def look(self, view: LineView, streams: Mapping[str, Stream], now_ns: int) -> list[Finding]:
         """Learn from what has arrived on a session, and return what is wrong."""
         line = self._line(view, now_ns)
-        fresh, line.frames = view.frames - line.frames, view.frames
+        fresh = view.frames - line.frames.get(view.epoch, 0)
+        line.frames[view.epoch] = view.frames
         if view.data_ns:
             line.watch.sample(fresh, view.data_ns)
         findings = self._look_at_topics(view, streams, now_ns)
@@ -94,8 +95,10 @@ class Vigil:
         if silence is Silence.NONE:
             return findings
         line.watch.acted(now_ns)
+        found = {topic for finding in findings for topic in finding.topics}
         for topic in view.topics:  # one alarm is enough
-            self._topics[view.line, topic].watch.acted(now_ns)
+            if topic not in found:
+                self._topics[view.line, topic].watch.acted(now_ns)
         return [self._finding(silence, view, tuple(view.topics), line.watch, now_ns, whole=True)]
 
     def forgive(self, now_ns: int) -> None:
@@ -114,7 +117,6 @@ class Vigil:
         self, view: LineView, streams: Mapping[str, Stream], now_ns: int
     ) -> list[Finding]:
         silent: dict[Silence, list[str]] = {}
-        watch: FeedWatch | None = None
         for topic in view.topics:
             stream = streams[topic]
             vigil = self._topic(view, topic, now_ns)
@@ -126,13 +128,10 @@ class Vigil:
             silence = vigil.watch.judge(now_ns, view.heard_ns)
             if silence is not Silence.NONE:
                 silent.setdefault(silence, []).append(topic)
-                watch = vigil.watch
         findings = []
         for silence, topics in silent.items():
-            if watch is not None:
-                findings.append(
-                    self._finding(silence, view, tuple(topics), watch, now_ns, whole=False)
-                )
+            watch = self._topics[view.line, topics[0]].watch
+            findings.append(self._finding(silence, view, tuple(topics), watch, now_ns, whole=False))
             for topic in topics:
                 self._topics[view.line, topic].watch.acted(now_ns)
         return findings
@@ -149,7 +148,7 @@ class Vigil:
     ) -> Finding:
         what = "the line" if whole else f"{len(topics)} of {len(view.topics)} topics"
         cause = (
-            f"{what} has never spoken"
+            f"{what} has not proven itself yet"
             if silence is Silence.UNPROVEN
             else f"{what} fell silent while the connection answers"
         )
@@ -162,10 +161,11 @@ class Vigil:
     def _line(self, view: LineView, now_ns: int) -> _LineVigil:
         line = self._lines.get(view.line)
         if line is None:
-            line = _LineVigil(FeedWatch(self._policy, now_ns), view.epoch)
+            line = _LineVigil(FeedWatch(self._policy, now_ns), view.epoch, {})
             self._lines[view.line] = line
         if line.epoch != view.epoch:
-            line.epoch, line.frames = view.epoch, 0
+            line.epoch = view.epoch
+            line.frames = dict(sorted(line.frames.items())[-2:])
             line.watch.arm(now_ns)
         return line
 

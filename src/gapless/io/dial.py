@@ -16,7 +16,7 @@ import re
 import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -33,10 +33,12 @@ from gapless.errors import (
     printable,
 )
 from gapless.io.clock import Clock
+from gapless.io.transport import DialTimings
 
 __all__ = [
     "Stages",
     "Target",
+    "abandon",
     "check_headers",
     "dialling",
     "open_socket",
@@ -45,6 +47,7 @@ __all__ = [
     "parse_target",
     "refusal",
     "tls_context",
+    "unoffered",
 ]
 
 # RFC 8305, section 5: how long one address may take before the next is tried beside it.
@@ -55,6 +58,8 @@ USER_TIMEOUT_MS: Final = 10_000
 SECOND_NS: Final = 1_000_000_000
 # No venue bans for longer, and whoever sends more must not silence us for good.
 RETRY_AFTER_NS_MAX: Final = 7 * 86_400 * SECOND_NS
+# Turns of the loop in which a transport that lost its socket tidies up; two were enough in tests.
+TIDY_TURNS: Final = 10
 PROXY_SCHEMES: Final = frozenset({"http", "socks4", "socks5"})
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
@@ -88,6 +93,25 @@ class Stages:
     def ns(self, stage: str) -> int:
         """Return how long ``stage`` took, in nanoseconds; 0 if it never ended."""
         return self._spent_ns.get(stage, 0)
+
+    def timings(self, address: str, *, tls: bool) -> DialTimings:
+        """Return how long the stages took, once the last has ended.
+
+        A proxy's handshake cannot be told apart from a TLS handshake through it, so it counts as
+        TLS where there is TLS, and as TCP otherwise.
+
+        Args:
+            address: The address that answered.
+            tls: Whether there was TLS.
+        """
+        proxy_ns = self.ns("proxy")
+        return DialTimings(
+            dns_ns=self.ns("dns"),
+            tcp_ns=self.ns("tcp") + (0 if tls else proxy_ns),
+            tls_ns=self.ns("tls") + (proxy_ns if tls else 0),
+            upgrade_ns=self.ns("upgrade"),
+            address=address,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +236,23 @@ def refusal(head: bytes, endpoint: str, wall_ns: int) -> DialFailed | RateLimite
     return RateLimited(status)
 
 
+def unoffered(response: Mapping[str, str], request: Mapping[str, str]) -> str | None:
+    """Return what a response chose although the request did not offer it, or `None`.
+
+    RFC 6455, section 4.1, has the client fail such a connection.
+
+    Args:
+        response: Its headers; looked up without regard to case.
+        request: The extra headers of the request.
+    """
+    if "Sec-WebSocket-Extensions" in response:
+        return "the peer chose an extension that nobody offered"
+    chosen = "Sec-WebSocket-Protocol" in response
+    if chosen and "sec-websocket-protocol" not in {name.lower() for name in request}:
+        return "the peer chose a subprotocol that nobody offered"
+    return None
+
+
 def tls_context(ca_file: str | None) -> ssl.SSLContext:
     """Return a verifying TLS context; the same one while the file stays the same.
 
@@ -322,3 +363,18 @@ def _numeric(host: str, port: int) -> Sequence[AddrInfo]:
     # Answers without asking anyone, so it may be called on the loop.
     flags = socket.AI_NUMERICHOST
     return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+
+
+async def abandon(sock: socket.socket) -> None:
+    """Close ``sock``, which may belong to a transport that is out of reach.
+
+    Shutting it down wakes that transport, which then closes the socket and itself.  Closing it
+    first would pull a descriptor from under a loop that still watches it.
+    """
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+    for _ in range(TIDY_TURNS):
+        if sock.fileno() == -1:
+            return
+        await asyncio.sleep(0)
+    sock.close()

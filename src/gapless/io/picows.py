@@ -44,6 +44,7 @@ from gapless.io.clock import Clock
 from gapless.io.dial import (
     Stages,
     Target,
+    abandon,
     check_headers,
     dialling,
     open_socket,
@@ -51,6 +52,7 @@ from gapless.io.dial import (
     parse_target,
     refusal,
     tls_context,
+    unoffered,
 )
 from gapless.io.framing import (
     CONTROL_BYTES_MAX,
@@ -74,8 +76,6 @@ CLOSE_S: Final = 1.0
 LINGER_S: Final = 0.05
 # More than this waiting to be sent means that the peer has stopped reading.
 SEND_BYTES_MAX: Final = 1 << 20
-# Turns of the loop in which a transport that lost its socket tidies up; two were enough in tests.
-TIDY_TURNS: Final = 10
 
 # picows turns its C enum into these members on every read; names in the module save the lookup.
 _CONTINUATION: Final = WSMsgType.CONTINUATION
@@ -87,9 +87,6 @@ _PONG: Final = WSMsgType.PONG
 
 class PicowsConnector:
     """Opens WebSockets with picows.
-
-    The stages of `DialTimings` are measured apart, with one exception: through a proxy, its own
-    handshake counts as TLS where there is TLS, and as TCP otherwise.
 
     Args:
         clock: Stamps frames and measures the stages of a dial.
@@ -136,15 +133,7 @@ class _Dial:
 
     def timings(self) -> DialTimings:
         """Return how long the stages of a finished dial took."""
-        ns = self.stages.ns
-        tls = self._target.secure
-        return DialTimings(
-            dns_ns=ns("dns"),
-            tcp_ns=ns("tcp") + (0 if tls else ns("proxy")),
-            tls_ns=ns("tls") + (ns("proxy") if tls else 0),
-            upgrade_ns=ns("upgrade"),
-            address=self._address,
-        )
+        return self.stages.timings(self._address, tls=self._target.secure)
 
     async def run(self, transport: _PicowsTransport) -> None:
         """Connect ``transport``, or leave nothing behind.
@@ -155,7 +144,9 @@ class _Dial:
         try:
             await self._connect(transport)
         except BaseException as exc:
-            await self._tidy()
+            # picows keeps the transport to itself until the upgrade is done.
+            if self._socket is not None:
+                await abandon(self._socket)
             if isinstance(exc, WSHandshakeError):
                 head, wall_ns = exc.raw_header or b"", self._clock.wall_ns()
                 refused = refusal(head, self._target.endpoint, wall_ns)
@@ -167,7 +158,9 @@ class _Dial:
 
     async def _connect(self, transport: _PicowsTransport) -> None:
         def listener(_: WSUpgradeRequest, response: WSUpgradeResponse) -> WSListener:
-            self._check_response(response)
+            unasked = unoffered(response.headers, self._options.headers)
+            if unasked is not None:
+                raise self._failed("upgrade", unasked)
             return transport
 
         _, listening = await ws_connect(
@@ -208,33 +201,8 @@ class _Dial:
         if self.stages.current != "upgrade":
             self.stages.enter("upgrade")
 
-    def _check_response(self, response: WSUpgradeResponse) -> None:
-        if "Sec-WebSocket-Extensions" in response.headers:
-            raise self._failed("upgrade", "the peer chose an extension that nobody offered")
-        offered = {name.lower() for name in self._options.headers}
-        chosen = "Sec-WebSocket-Protocol" in response.headers
-        if chosen and "sec-websocket-protocol" not in offered:
-            raise self._failed("upgrade", "the peer chose a subprotocol that nobody offered")
-
     def _failed(self, stage: str, detail: str) -> DialFailed:
         return DialFailed(stage, self._target.endpoint, printable(detail))
-
-    async def _tidy(self) -> None:
-        """Close the socket of a dial that failed.
-
-        picows keeps the transport to itself until the upgrade is done.  Shutting the socket down
-        wakes that transport, which then closes the socket and itself.
-        """
-        sock = self._socket
-        if sock is None:
-            return
-        with suppress(OSError):
-            sock.shutdown(socket.SHUT_RDWR)
-        for _ in range(TIDY_TURNS):
-            if sock.fileno() == -1:
-                return
-            await asyncio.sleep(0)
-        sock.close()
 
 
 class _RequestHeaders:
@@ -343,7 +311,10 @@ class _PicowsTransport(WSListener):
         self._ws.disconnect(graceful=False)
 
     def pause(self) -> None:
-        """Stop reading; what was read already is still delivered."""
+        """Stop reading; what was read already is still delivered.
+
+        While paused, even the end of the connection goes unnoticed, and a `close` sees no echo.
+        """
         self._paused = True
         self._ws.underlying_transport.pause_reading()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from gapless.sim.dialects import DIALECTS
 from gapless.sim.exchange import Exchange
@@ -16,13 +16,7 @@ if TYPE_CHECKING:
     from gapless.sim.dialects._base import Dialect, SimOptions
     from gapless.sim.truth import TruthSink
 
-__all__ = ["SYMBOLS", "UnknownVenue", "replay", "simulate"]
-
-SYMBOLS: Final[dict[str, tuple[str, ...]]] = {
-    "binance.spot": ("BTCUSDT", "ETHUSDT"),
-    "deribit": ("BTC-PERPETUAL", "ETH-PERPETUAL"),
-}
-"""What is traded where nothing else is asked for."""
+__all__ = ["UnknownVenue", "replay", "simulate"]
 
 
 class UnknownVenue(ValueError):
@@ -60,7 +54,7 @@ def simulate(
         UnknownVenue: There is no such dialect.
     """
     dialect = _dialect(venue, options)
-    specs = dialect.specs(symbols or SYMBOLS[venue])
+    specs = dialect.specs(symbols or dialect.usual_symbols)
     return Exchange(dialect, World(specs, rate_per_s, seed), seed=seed, truth=truth)
 
 

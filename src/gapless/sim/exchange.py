@@ -279,6 +279,8 @@ class Exchange:
             raise FaultInvalid(f"{self.dialect.venue} does not know {fault.name}")
         if now_ns is None:
             now_ns = self.now_ns
+            if not now_ns and fault.for_s is not None:
+                raise FaultInvalid("the exchange has no time yet: say when")
         else:
             self.advance(now_ns)
         record = self.faults.add(fault, now_ns)
@@ -446,6 +448,7 @@ class Exchange:
             self.end(session, now_ns, "exchange closed", close=(1001, ""))
         for record in self.faults.records:
             self._over(record, now_ns)
+        self.dialect.settle(now_ns)
         if self.world is not None:
             for market in self.world.markets:
                 self._log(self.dialect.final(market))

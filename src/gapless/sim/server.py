@@ -75,6 +75,8 @@ class _SocketWire:
     def attach(self, transport: asyncio.Transport) -> None:
         """Begin to write."""
         self._transport = transport
+        if self._server.send_buffer_bytes is not None:
+            self._set(socket.SO_SNDBUF, self._server.send_buffer_bytes)
         if self._then_reset:
             self.reset()
         elif self.stalled:
@@ -112,11 +114,7 @@ class _SocketWire:
         if transport is None:
             self._then_reset = True
             return
-        handle = transport.get_extra_info("socket")
-        if handle is not None and handle.fileno() >= 0:
-            # On a duplicate: the loop's own handle may not offer socket options.
-            with socket.socket(fileno=os.dup(handle.fileno())) as duplicate:
-                duplicate.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._set(socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()
 
     def stall(self) -> None:
@@ -141,11 +139,26 @@ class _SocketWire:
         if self._transport is not None:
             self._transport.close()
 
+    def finish(self) -> None:
+        """End TCP behind what has been written; a half-open connection just vanishes."""
+        self._flush()
+        if self._transport is not None and not self.stalled:
+            self._transport.close()
+        else:
+            self.abort()
+
     def abort(self) -> None:
         """End TCP at once."""
         self.ended = True
         if self._transport is not None:
             self._transport.abort()
+
+    def _set(self, option: int, value: int | bytes) -> None:
+        handle = None if self._transport is None else self._transport.get_extra_info("socket")
+        if handle is not None and handle.fileno() >= 0:
+            # On a duplicate: the loop's own handle may not offer socket options.
+            with socket.socket(fileno=os.dup(handle.fileno())) as duplicate:
+                duplicate.setsockopt(socket.SOL_SOCKET, option, value)
 
     def _send(self, opcode: int, payload: bytes) -> None:
         size = len(payload)
@@ -189,6 +202,7 @@ class SimServer:
         host: Address it listens on.
         port: The port; the real one once it listens.
         write_buffer_max: Bytes that may wait for a slow reader before it is cut off.
+        send_buffer_bytes: Size of the kernel's send buffer, or `None` for its own choice.
         loop: The running loop.
     """
 
@@ -201,6 +215,7 @@ class SimServer:
         port: int = 0,
         *,
         write_buffer_max: int = 4 << 20,
+        send_buffer_bytes: int | None = None,
     ) -> None:
         """Prepare a server.
 
@@ -209,11 +224,14 @@ class SimServer:
             host: Address to listen on.  Anybody who can reach it can also inject faults.
             port: Port to listen on; 0 takes a free one.
             write_buffer_max: Bytes that may wait for a slow reader before it is cut off.
+            send_buffer_bytes: Size of the kernel's send buffer of each connection; `None`
+                leaves it to the kernel, which may take megabytes.
         """
         self.exchange = exchange
         self.host = host
         self.port = port
         self.write_buffer_max = write_buffer_max
+        self.send_buffer_bytes = send_buffer_bytes
         self._wires: dict[int, _SocketWire] = {}
         self._serial = 0
         self._runner: web.AppRunner | None = None
@@ -261,7 +279,7 @@ class SimServer:
         pump, self._pump_task = self._pump_task, None
         self.exchange.close(time.time_ns())
         for wire in list(self._wires.values()):
-            wire.abort()
+            wire.finish()
         if pump is not None:
             pump.cancel()
             await asyncio.wait((pump,))

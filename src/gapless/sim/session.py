@@ -203,7 +203,7 @@ class SimSession:
 
         Args:
             text: The whole message.
-            now_ns: When the venue sends it.
+            now_ns: When the venue sends it; `lag` delays it, and does not delay control frames.
             acknowledges: Whether it answers a subscription, which `late_ack` delays.
         """
         faults = self._exchange.faults

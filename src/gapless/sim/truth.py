@@ -16,7 +16,7 @@ Records are plain dictionaries with a ``type``:
   images that only this session got.
 * ``session``: ``session what ns cause``, ``what`` being ``opened`` or ``closed``.
 * ``dial``: a dial that was refused: ``peer ns status``.
-* ``rest``: ``path status ns symbol number``, the number being that of a book served.
+* ``rest``: ``path symbol ns status``.
 * ``fault``: ``id name at_ns happened over``, written when it is injected and when it ends.
 * ``final``: ``symbol number bids asks`` for each symbol when the exchange is closed.
 

@@ -115,6 +115,7 @@ class Market:
         lots: Lots traded since the start.
         notional: Ticks times lots traded since the start.
         trade_count: Trades since the start.
+        groups: Number of the last group of trades; a group is what one taker got at one price.
     """
 
     def __init__(self, spec: SymbolSpec, index: int, rng: random.Random, serial: int) -> None:
@@ -133,6 +134,7 @@ class Market:
         self.lots = 0
         self.notional = 0
         self.trade_count = 0
+        self.groups = self.book.trade_id // 2
         # (ns, serial before, ns before, change), oldest first: what it takes to look back.
         self._past: deque[tuple[int, int, int, LevelChange]] = deque(maxlen=_CHANGES_KEPT)
         self._seed_book(rng)
@@ -158,7 +160,11 @@ class Market:
         self.serial = step.serial
         self.changed_ns = step.ns
         number = step.first_trade
+        price = 0
         for trade in step.trades:
+            if trade.price != price:
+                price = trade.price
+                self.groups += 1
             self.trades.append((step.ns, number, trade))
             number += 1
             if not self.trade_count:

@@ -206,9 +206,7 @@ class MemoryConnector:
         except BaseException:
             link.client_gone()
             raise
-        link.transport.timings = DialTimings(
-            0, stages.ns("tcp"), stages.ns("tls"), stages.ns("upgrade"), target.host
-        )
+        link.transport.timings = stages.timings(target.host, tls=target.secure)
         asyncio.get_running_loop().call_soon(link.to_client.open)
         return link.transport
 

@@ -235,7 +235,8 @@ class Profile:
 
 
 def _plain(char: str) -> bool:
-    return char.isprintable() and char not in ' "\\{}@/?&#%'
+    # A dot or an at sign would make it a topic of another channel.
+    return char.isprintable() and char not in ' "\\{}@./?&#%'
 
 
 def _no_such(what: str, name: str, known: list[str]) -> str:

@@ -124,9 +124,10 @@ class _Fault(Struct, gc=False):
 
 class _Frame(Struct, gc=False):
     stream: str | None = None
-    data: _Inner | None = None
+    data: _Inner | list[msgspec.Raw] | None = None
+    event: _Inner | None = None
     id: int | None = None
-    result: msgspec.Raw | None = None
+    result: msgspec.Raw = msgspec.Raw(b"")
     code: int | None = None
     msg: str = ""
     error: _Fault | None = None
@@ -194,8 +195,9 @@ class BinanceSpotCodec:
     def _read_any(
         self, frame: _Frame, text: str, recv_ns: int, mono_ns: int
     ) -> list[Event] | Reading:
-        inner = frame.data
-        if frame.e == "serverShutdown" or (inner is not None and inner.e == "serverShutdown"):
+        inner = frame.event or frame.data
+        event = inner.e if isinstance(inner, _Inner) else frame.e
+        if event == "serverShutdown":
             return Shutdown("serverShutdown")
         if frame.stream is not None:
             origin = self._origins.get(frame.stream)
@@ -208,11 +210,11 @@ class BinanceSpotCodec:
         if fault is not None:
             return Refusal(frame.id, fault.code, printable(fault.msg), fault.code in _LIMITED)
         if frame.id is not None:
-            result = b"null" if frame.result is None else bytes(frame.result)
+            result = bytes(frame.result)
             if result.startswith(b"["):
                 return Listing(frame.id, tuple(_decode_names(result)))
             return Ack(frame.id)
-        return Stray(f"event {printable(frame.e or 'none')}")
+        return Stray(f"event {printable(event or 'none')}")
 
 
 def _event(origin: Origin, text: str, recv_ns: int, mono_ns: int) -> Event:
@@ -293,7 +295,7 @@ class BinanceSpotRest:
         """Return code and text of an error body, or `None` if it is not one."""
         try:
             fault = _decode_fault(body)
-        except (msgspec.MsgspecError, RecursionError):
+        except (msgspec.MsgspecError, RecursionError, ValueError):
             return None
         return fault.code, printable(fault.msg)
 

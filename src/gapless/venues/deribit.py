@@ -57,6 +57,7 @@ Size = Annotated[float, Meta(ge=0)]
 Level = tuple[Literal["new", "change", "delete"], float, Size]
 
 _BOOK_HEAD: Final = '{"jsonrpc":"2.0","method":"subscription","params":{"channel":"book.'
+_TOPIC_AT: Final = len(_BOOK_HEAD) - len("book.")
 
 
 class _Book(Struct, gc=False):
@@ -69,7 +70,6 @@ class _Book(Struct, gc=False):
 
 
 class _BookParams(Struct, gc=False):
-    channel: str
     data: _Book
 
 
@@ -89,9 +89,9 @@ class _Trade(Struct, gc=False):
 class _Quote(Struct, gc=False):
     timestamp: Millis
     best_bid_price: float | None = None
-    best_bid_amount: float | None = None
+    best_bid_amount: Size | None = None
     best_ask_price: float | None = None
-    best_ask_amount: float | None = None
+    best_ask_amount: Size | None = None
 
 
 class _Volume(Struct, gc=False):
@@ -126,7 +126,7 @@ class _Frame(Struct, gc=False):
     id: int | None = None
     method: str | None = None
     params: _Params | None = None
-    result: msgspec.Raw | None = None
+    result: msgspec.Raw = msgspec.Raw(b"")
     error: _Error | None = None
     usOut: int | None = None  # noqa: N815  # the venue's name
 
@@ -175,10 +175,9 @@ class DeribitCodec:
         """Read one frame; see `gapless.core.codec.Codec.read`."""
         try:
             if text.startswith(_BOOK_HEAD):  # the usual order of keys; any other works below
-                params = _decode_book_frame(text).params
-                origin = self._origins.get(params.channel)
+                origin = self._origins.get(text[_TOPIC_AT : text.find('"', _TOPIC_AT)])
                 if origin is not None:
-                    return [_book(origin, params.data, recv_ns, mono_ns)]
+                    return [_book(origin, _decode_book_frame(text).params.data, recv_ns, mono_ns)]
             return self._read_any(_decode_frame(text), recv_ns, mono_ns)
         except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
             raise DecodeError(f"not a frame of this venue: {printable(str(error))}") from error
@@ -194,7 +193,7 @@ class DeribitCodec:
             error = frame.error
             detail = f"{error.message} {bytes(error.data).decode(errors='replace')}".strip()
             return Refusal(frame.id, error.code, printable(detail), error.code in _LIMITED)
-        if frame.id is not None and frame.result is not None:
+        if frame.id is not None and frame.result:
             server_ns = None if frame.usOut is None else frame.usOut * 1000
             result = bytes(frame.result)
             topics = tuple(_decode_names(result)) if result.startswith(b"[") else None

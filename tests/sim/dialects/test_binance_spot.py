@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from decimal import Decimal
 
 import pytest
-from tests.sim.wires import MS, SECOND, T0, RecordingWire, dial
+from tests.sim.wires import MS, SECOND, T0, dial
 
 from gapless.sim.build import simulate
 from gapless.sim.exchange import Refused, SimOptions
@@ -51,7 +52,7 @@ def depth(exchange, now_ns, symbol="BTCUSDT", limit="5000"):
     return json.loads(reply.body_text)
 
 
-# -- payloads and numbering ------------------------------------------------------------------
+# -- payloads and numbering -------------------------------------------------------------------
 
 
 def test_a_local_book_kept_by_the_documented_procedure_equals_the_venue():
@@ -103,7 +104,7 @@ def test_depth_events_are_dense_batched_and_sorted():
     for stream, interval_ms in (("btcusdt@depth@100ms", 100), ("btcusdt@depth", 1000)):
         events = data(wire, stream)
         assert len(events) > 8000 / interval_ms
-        for before, after in zip(events, events[1:], strict=False):
+        for before, after in itertools.pairwise(events):
             assert after["U"] == before["u"] + 1
             assert after["E"] - before["E"] >= interval_ms
         for event in events:
@@ -140,6 +141,25 @@ def test_trade_ids_rise_by_one_and_aggregates_cover_them():
         assert sum(Decimal(part["q"]) for part in parts) == Decimal(group["q"])
 
 
+def test_m_says_that_the_buyer_was_the_maker():
+    exchange = venue()
+    session, wire = dial(exchange, COMBINED)
+    run(exchange, 20, session, wire)
+    makers = set()
+    quote, previous = None, None
+    for message in wire.json():
+        body = message["data"]
+        if message["stream"].endswith("bookTicker"):
+            quote = body
+        elif message["stream"].endswith("trade"):
+            # The first trade of an order is at the top that was shown before it.
+            if quote is not None and previous is not None and previous["T"] < body["T"]:
+                assert body["p"] == (quote["b"] if body["m"] else quote["a"])
+                makers.add(body["m"])
+            previous = body
+    assert makers == {True, False}
+
+
 def test_book_ticker_is_the_top_at_the_update_it_names():
     exchange = venue()
     session, wire = dial(exchange, COMBINED)
@@ -170,7 +190,9 @@ def test_book_ticker_is_the_top_at_the_update_it_names():
     for t in tickers:
         assert list(t) == ["u", "s", "b", "B", "a", "A"]
         assert tops[t["u"]] == (Decimal(t["b"]), t["B"], Decimal(t["a"]), t["A"])
-    changes = sum(1 for a, b in zip(list(tops.values()), list(tops.values())[1:], strict=False) if a != b)
+    changes = sum(
+        1 for a, b in zip(list(tops.values()), list(tops.values())[1:], strict=False) if a != b
+    )
     assert abs(len(tickers) - changes) <= 1
 
 
@@ -187,7 +209,7 @@ def test_partial_depth_and_ticker():
     assert ticker["L"] - ticker["F"] + 1 == ticker["n"]
 
 
-# -- control messages --------------------------------------------------------------------------
+# -- control messages -------------------------------------------------------------------------
 
 
 def ask(session, wire, request, now_ns=T0):
@@ -230,8 +252,15 @@ def test_the_wrapper_follows_the_path_and_the_property():
     raw, raw_wire = dial(exchange, "/ws/btcusdt@trade")
     run(exchange, 3, raw, raw_wire)
     assert raw_wire.json()[0]["e"] == "trade"
-    ask(raw, raw_wire, {"method": "SET_PROPERTY", "params": ["combined", True], "id": 1}, T0 + 3 * SECOND)
-    reply = ask(raw, raw_wire, {"method": "GET_PROPERTY", "params": ["combined"], "id": 2}, T0 + 3 * SECOND)
+    ask(
+        raw,
+        raw_wire,
+        {"method": "SET_PROPERTY", "params": ["combined", True], "id": 1},
+        T0 + 3 * SECOND,
+    )
+    reply = ask(
+        raw, raw_wire, {"method": "GET_PROPERTY", "params": ["combined"], "id": 2}, T0 + 3 * SECOND
+    )
     assert reply == [{"result": True, "id": 2}]
     count = len(raw_wire.log)
     run(exchange, 3, raw, raw_wire, T0 + 3 * SECOND)
@@ -269,7 +298,7 @@ def test_1024_streams_a_connection():
     assert more[0]["code"] == 2
 
 
-# -- limits and punishment -----------------------------------------------------------------------
+# -- limits and punishment --------------------------------------------------------------------
 
 
 def test_the_sixth_message_in_a_second_ends_the_connection():
@@ -286,7 +315,7 @@ def test_the_sixth_message_in_a_second_ends_the_connection():
 
 
 def test_repeat_offenders_are_banned_and_each_ban_is_longer():
-    exchange = venue(ban_s=100)
+    exchange = venue(rate=0, ban_s=100)
     now_ns = T0
     for ban in (100, 200):
         for _ in range(3):
@@ -352,10 +381,12 @@ def test_unknown_paths_are_not_found():
         assert refused.value.status == 404
 
 
-# -- REST ----------------------------------------------------------------------------------------
+# -- REST -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("limit", "weight"), [("100", 5), ("500", 25), ("1000", 50), ("5000", 250)])
+@pytest.mark.parametrize(
+    ("limit", "weight"), [("100", 5), ("500", 25), ("1000", 50), ("5000", 250)]
+)
 def test_depth_weighs_what_the_documents_say(limit, weight):
     exchange = venue()
     exchange.advance(T0)
@@ -432,7 +463,7 @@ def test_the_shutdown_notice_has_the_shape_of_the_path():
     }
 
 
-# -- truth and determinism -------------------------------------------------------------------------
+# -- truth and determinism --------------------------------------------------------------------
 
 
 def test_the_truth_log_says_what_the_messages_say():
@@ -447,8 +478,11 @@ def test_the_truth_log_says_what_the_messages_say():
         assert [[float(p), float(q)] for p, q in event["b"]] == record["bids"]
         assert event["E"] * MS == record["event_ns"]
     trades = data(wire, "btcusdt@trade")
-    assert [(str(t["t"]), float(t["p"]), float(t["q"]), "sell" if t["m"] else "buy") for t in trades] == [
-        (r["id"], r["price"], r["size"], r["side"]) for r in truth.of("world", topic="btcusdt@trade")
+    assert [
+        (str(t["t"]), float(t["p"]), float(t["q"]), "sell" if t["m"] else "buy") for t in trades
+    ] == [
+        (r["id"], r["price"], r["size"], r["side"])
+        for r in truth.of("world", topic="btcusdt@trade")
     ]
     sent = truth.of("sent", topic="btcusdt@trade")
     assert [r["n"] for r in sent] == list(range(1, len(trades) + 1))
@@ -474,7 +508,7 @@ def test_nodes_cut_their_batches_at_different_moments_of_one_history():
     spans = []
     for _, wire in wires:
         events = data(wire, "btcusdt@depth@100ms")
-        assert all(b["U"] == a["u"] + 1 for a, b in zip(events, events[1:], strict=False))
+        assert all(b["U"] == a["u"] + 1 for a, b in itertools.pairwise(events))
         spans.append({(e["U"], e["u"]) for e in events})
     assert len(spans[0] & spans[1]) < len(spans[0]) / 2
     assert data(wires[0][1], "btcusdt@trade") == data(wires[1][1], "btcusdt@trade")
@@ -486,4 +520,17 @@ def test_topics_nobody_uses_are_closed():
     assert exchange.dialect._topics
     session.on_lost(T0 + SECOND)
     assert not exchange.dialect._topics
-    assert isinstance(RecordingWire(), RecordingWire)
+
+
+def test_aggregate_ids_go_on_when_nobody_listened():
+    exchange = venue()
+    stream = "btcusdt@aggTrade"
+    first, wire = dial(exchange, f"/stream?streams={stream}")
+    exchange.advance(T0 + 20 * SECOND)
+    last = data(wire, stream)[-1]
+    first.on_lost(T0 + 20 * SECOND)
+    _, wire = dial(exchange, f"/stream?streams={stream}", T0 + 40 * SECOND)
+    exchange.advance(T0 + 60 * SECOND)
+    later = data(wire, stream)[0]
+    assert last["a"] < later["a"]
+    assert later["a"] - last["a"] <= later["l"] - last["l"]

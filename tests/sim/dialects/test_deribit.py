@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -10,7 +11,9 @@ from tests.sim.wires import MS, SECOND, T0, dial
 from gapless.sim.build import simulate
 from gapless.sim.exchange import Refused, SimOptions
 from gapless.sim.faults import Fault
+from gapless.sim.matching import ASK, BID
 from gapless.sim.truth import MemoryTruth
+from gapless.sim.world import Step
 
 PATH = "/ws/api/v2"
 BTC, ETH = "BTC-PERPETUAL", "ETH-PERPETUAL"
@@ -19,16 +22,19 @@ IP = "198.51.100.1"
 
 def venue(rate=200.0, seed=3, truth=None, **options):
     return simulate(
-        "deribit", [BTC, ETH], rate_per_s=rate, seed=seed, truth=truth, options=SimOptions(**options)
+        "deribit",
+        [BTC, ETH],
+        rate_per_s=rate,
+        seed=seed,
+        truth=truth,
+        options=SimOptions(**options),
     )
 
 
 def call(session, wire, method, params=None, now_ns=T0, request_id=1):
     request = {"jsonrpc": "2.0", "id": request_id, "method": method, "params": params or {}}
     session.on_text(json.dumps(request), now_ns)
-    return next(
-        m for m in reversed(wire.json()) if m.get("id") == request_id and "method" not in m
-    )
+    return next(m for m in reversed(wire.json()) if m.get("id") == request_id and "method" not in m)
 
 
 def subscribe(session, wire, *channels, now_ns=T0):
@@ -48,7 +54,7 @@ def run(exchange, seconds, start_ns=T0):
         exchange.advance(start_ns + i * SECOND // 10)
 
 
-# -- books ---------------------------------------------------------------------------------------
+# -- books ------------------------------------------------------------------------------------
 
 
 def follow(messages):
@@ -86,7 +92,7 @@ def test_a_book_kept_by_the_documented_procedure_equals_the_venue(interval):
     assert subscribe(session, wire, channel, now_ns=now_ns) == [channel]
     run(exchange, 10, now_ns)
     book, last = follow(data(wire, channel))
-    when = [m for m in data(wire, channel) if m["change_id"] == last][0]["timestamp"]
+    when = next(m for m in data(wire, channel) if m["change_id"] == last)["timestamp"]
     view = exchange.world.by_name[BTC].view_at(when * MS + MS - 1)
     price, size = (scale.value for scale in exchange.dialect.scales[0])
     if view.serial != last:  # several steps in that millisecond
@@ -110,6 +116,77 @@ def test_two_sessions_that_joined_at_different_times_agree():
     assert data(wires[0], channel)[-5:] == data(wires[1], channel)[-5:]
 
 
+def test_a_snapshot_in_the_middle_of_a_batch_is_the_book_of_the_last_message():
+    exchange = venue(rate=400)
+    channel = f"book.{BTC}.100ms"
+    session, wire = dial(exchange, PATH)
+    subscribe(session, wire, channel)
+    for i in range(1, 30):
+        now_ns = T0 + i * 90 * MS + MS
+        exchange.advance(now_ns)
+        late, late_wire = dial(exchange, PATH, now_ns)
+        subscribe(late, late_wire, channel, now_ns=now_ns)
+        (snapshot,) = data(late_wire, channel)
+        assert follow([snapshot]) == follow(data(wire, channel))
+        assert snapshot["timestamp"] == data(wire, channel)[-1]["timestamp"]
+        late.on_lost(now_ns)
+        exchange.dialect._credits.clear()
+
+
+def test_a_batch_in_which_everything_was_undone_says_nothing():
+    exchange = venue(rate=0, allow_raw=True)
+    session, wire = dial(exchange, PATH)
+    channel = f"book.{BTC}.100ms"
+    subscribe(session, wire, channel)
+    market = exchange.world.by_name[BTC]
+
+    def act(changes, ns):
+        step = Step(ns, market.index, market.serial + 5, market.serial, changes, [], 0)
+        market.apply(step, 10 * SECOND)
+        exchange.dialect.on_step(step)
+
+    before = market.serial
+    order, changes, _ = market.book.limit(BID, 1_000, 7)
+    act(changes, T0 + MS)
+    act([market.book.cancel(order)], T0 + 2 * MS)
+    exchange.advance(T0 + SECOND)
+    assert len(data(wire, channel)) == 1
+    _, changes, _ = market.book.limit(BID, 1_000, 7)
+    act(changes, T0 + SECOND + MS)
+    exchange.advance(T0 + 2 * SECOND)
+    change = data(wire, channel)[1]
+    assert (change["prev_change_id"], change["change_id"]) == (before, market.serial)
+    assert change["bids"] == [["new", 500.0, 70.0]]
+
+
+def test_buyers_lift_the_ask_and_sellers_hit_the_bid():
+    exchange = venue()
+    session, wire = dial(exchange, PATH)
+    subscribe(session, wire, f"trades.{BTC}.agg2", f"quote.{BTC}")
+    tops = []
+    original = exchange.dialect.on_step
+
+    def spy(step):
+        if step.index == 0 and step.trades:
+            tops.append((step.trades[0].id, *quotes[-1]))
+        original(step)
+        if step.index == 0:
+            book = exchange.world.markets[0].book
+            quotes.append((book.best(BID) / 2, book.best(ASK) / 2))
+
+    book = exchange.world.markets[0].book
+    quotes = [(book.best(BID) / 2, book.best(ASK) / 2)]
+    exchange.dialect.on_step = spy
+    exchange.advance(T0 + 30 * SECOND)
+    trades = {t["trade_seq"]: t for batch in data(wire, f"trades.{BTC}.agg2") for t in batch}
+    sides = set()
+    for number, bid, ask in tops[:-10]:
+        trade = trades[number]
+        sides.add(trade["direction"])
+        assert trade["price"] == (ask if trade["direction"] == "buy" else bid)
+    assert sides == {"buy", "sell"}
+
+
 def test_change_ids_of_one_instrument_have_holes_and_those_of_the_venue_rise():
     exchange = venue(allow_raw=True)
     session, wire = dial(exchange, PATH)
@@ -122,7 +199,7 @@ def test_change_ids_of_one_instrument_have_holes_and_those_of_the_venue_rise():
     ]
     assert [i for i, _ in ids] == sorted({i for i, _ in ids})
     btc = [i for i, channel in ids if BTC in channel]
-    assert sum(1 for a, b in zip(btc, btc[1:], strict=False) if b > a + 1) > len(btc) / 2
+    assert sum(1 for a, b in itertools.pairwise(btc) if b > a + 1) > len(btc) / 2
 
 
 def test_subscribing_again_after_unsubscribing_gives_a_new_snapshot():
@@ -160,7 +237,7 @@ def test_grouped_books_are_whole_images_without_a_chain():
         assert image["bids"][0][0] < image["asks"][0][0]
 
 
-# -- trades, quotes, tickers -----------------------------------------------------------------------
+# -- trades, quotes, tickers ------------------------------------------------------------------
 
 
 def test_trade_sequences_are_dense_and_the_same_in_every_variant():
@@ -219,7 +296,7 @@ def test_quotes_and_tickers_give_an_image_at_once_and_then_what_changes():
         (q["best_bid_price"], q["best_bid_amount"], q["best_ask_price"], q["best_ask_amount"])
         for q in data(wire, quote)
     ]
-    assert all(a != b for a, b in zip(tops, tops[1:], strict=False))
+    assert all(a != b for a, b in itertools.pairwise(tops))
     assert all(top[0] < top[2] for top in tops)
     last = data(wire, ticker)[-1]
     for field in ("mark_price", "index_price", "open_interest", "current_funding", "state"):
@@ -229,7 +306,7 @@ def test_quotes_and_tickers_give_an_image_at_once_and_then_what_changes():
     assert len(times) <= 101
 
 
-# -- requests --------------------------------------------------------------------------------------
+# -- requests ---------------------------------------------------------------------------------
 
 
 def test_a_reply_comes_before_its_data_and_carries_the_clock():
@@ -245,7 +322,13 @@ def test_what_cannot_be_had_is_silently_absent_from_the_result():
     exchange = venue()
     session, wire = dial(exchange, PATH)
     good = [f"book.{BTC}.100ms", f"trades.{ETH}.agg2"]
-    bad = ["book.NOPE.100ms", "nope", f"book.{BTC}.1s", f"book.{BTC}.raw", "user.orders.any.any.raw"]
+    bad = [
+        "book.NOPE.100ms",
+        "nope",
+        f"book.{BTC}.1s",
+        f"book.{BTC}.raw",
+        "user.orders.any.any.raw",
+    ]
     assert sorted(subscribe(session, wire, *good, *bad)) == sorted(good)
     assert sorted(session.topics) == sorted(good)
 
@@ -284,7 +367,10 @@ def test_bad_logins(params, code):
         ('{"jsonrpc":"2.0","id":1,"method":"public/nope","params":{}}', -32601),
         ('{"jsonrpc":"2.0","id":1,"method":"private/get_positions","params":{}}', 13009),
         ('{"jsonrpc":"2.0","id":1,"method":"public/subscribe","params":{}}', -32602),
-        ('{"jsonrpc":"2.0","id":1,"method":"public/set_heartbeat","params":{"interval":9}}', -32602),
+        (
+            '{"jsonrpc":"2.0","id":1,"method":"public/set_heartbeat","params":{"interval":9}}',
+            -32602,
+        ),
         ('{"jsonrpc":"2.0","id":1,"method":"public/get_order_book","params":{}}', -32602),
     ],
 )
@@ -324,7 +410,12 @@ def test_reads_over_websocket_and_http_agree():
     assert over_http["result"] == over_ws["result"]
     assert len(over_ws["result"]["bids"]) == 7
     assert call(session, wire, "public/get_time", now_ns=now_ns)["result"] == now_ns // MS
-    names = [i["instrument_name"] for i in call(session, wire, "public/get_instruments", {"currency": "ETH"}, now_ns)["result"]]
+    names = [
+        i["instrument_name"]
+        for i in call(session, wire, "public/get_instruments", {"currency": "ETH"}, now_ns)[
+            "result"
+        ]
+    ]
     assert names == [ETH]
     assert exchange.rest("GET", "/api/v2/public/nope", {}, IP, now_ns).status == 400
     assert exchange.rest("GET", "/elsewhere", {}, IP, now_ns).status == 404
@@ -340,11 +431,11 @@ def test_the_order_book_read_bridges_to_the_channel():
     read = call(session, wire, "public/get_order_book", params, T0 + 2 * SECOND)["result"]
     book, last = follow(data(wire, channel))
     assert read["change_id"] == last
-    assert {p: a for p, a in read["bids"]} == book["bids"]
-    assert {p: a for p, a in read["asks"]} == book["asks"]
+    assert dict(read["bids"]) == book["bids"]
+    assert dict(read["asks"]) == book["asks"]
 
 
-# -- limits ------------------------------------------------------------------------------------------
+# -- limits -----------------------------------------------------------------------------------
 
 
 def test_the_eleventh_subscribe_in_a_burst_ends_the_session():
@@ -381,7 +472,7 @@ def test_32_connections_an_address():
     dial(exchange, PATH)
 
 
-# -- liveness ----------------------------------------------------------------------------------------
+# -- liveness ---------------------------------------------------------------------------------
 
 
 def beats(wire):
@@ -405,6 +496,16 @@ def test_heartbeats_and_a_cut_when_a_test_request_is_not_answered():
     exchange.advance(T0 + 32 * SECOND - 1)
     assert session.open
     exchange.advance(T0 + 32 * SECOND)
+    assert not session.open
+
+
+def test_one_test_request_at_a_time():
+    exchange = venue(rate=0, heartbeat_grace_s=25)
+    session, wire = dial(exchange, PATH)
+    call(session, wire, "public/set_heartbeat", {"interval": 10})
+    exchange.advance(T0 + 34 * SECOND)
+    assert beats(wire) == ["heartbeat", "test_request", "heartbeat", "heartbeat"]
+    exchange.advance(T0 + 35 * SECOND)
     assert not session.open
 
 
@@ -472,7 +573,7 @@ def test_paths():
     assert refused.value.status == 404
 
 
-# -- truth -------------------------------------------------------------------------------------------
+# -- truth ------------------------------------------------------------------------------------
 
 
 def test_the_truth_log_says_what_the_messages_say():
@@ -492,16 +593,16 @@ def test_the_truth_log_says_what_the_messages_say():
         assert message["timestamp"] * MS == record["event_ns"]
     trades = [t for batch in data(wire, channels[1]) for t in batch]
     key = ("id", "price", "size", "side", "first")
-    assert [(t["trade_id"], t["price"], t["amount"], t["direction"], t["trade_seq"]) for t in trades] == [
-        tuple(r[k] for k in key) for r in truth.of("world", topic=channels[1])
-    ][: len(trades)]
+    assert [
+        (t["trade_id"], t["price"], t["amount"], t["direction"], t["trade_seq"]) for t in trades
+    ] == [tuple(r[k] for k in key) for r in truth.of("world", topic=channels[1])][: len(trades)]
     assert [q["best_bid_price"] for q in data(wire, channels[2])][1:] == [
         r["bid"] for r in truth.of("world", topic=channels[2])
     ]
     tickers = truth.of("world", topic=channels[3])
-    assert [(t["mark_price"], t["last_price"], t["stats"]["volume"]) for t in data(wire, channels[3])][1:] == [
-        (r["mark"], r["price"], r["volume"]) for r in tickers
-    ]
+    assert [
+        (t["mark_price"], t["last_price"], t["stats"]["volume"]) for t in data(wire, channels[3])
+    ][1:] == [(r["mark"], r["price"], r["volume"]) for r in tickers]
     # The snapshot was for this session alone.
     assert [r["n"] for r in truth.of("sent", topic=channels[0])][:2] == [None, 1]
 

@@ -242,6 +242,11 @@ class BatchedTopic(Topic):
             periods = (now_ns - phase_ns) // self.interval_ns + 1
             dialect.exchange.call_at(periods * self.interval_ns + phase_ns, self._fire)
 
+    def settle(self, now_ns: int) -> None:
+        """Speak now of what has gathered, so that the log is whole."""
+        if self._armed:
+            self._fire(now_ns)
+
     def _fire(self, now_ns: int) -> None:
         self._armed = False
         if self.sessions or self.recorded:
@@ -257,12 +262,16 @@ class Dialect(ABC):
 
     Attributes:
         venue: Name of the venue, such as ``binance.spot``.
+        usual_symbols: What is traded where nothing else is asked for.
+        unsupported: Faults that this venue cannot have.
+        size_digits: Digits after the point of printed numbers; `None` prints as few as possible.
         replay: Whether the data come from a capture: then every topic is accepted, and none
             speaks by itself.
         scales: Price and size scale of each market.
     """
 
     venue: ClassVar[str]
+    usual_symbols: ClassVar[tuple[str, ...]] = ()
     unsupported: ClassVar[frozenset[str]] = frozenset()
     size_digits: ClassVar[int | None] = None
 
@@ -344,6 +353,12 @@ class Dialect(ABC):
             if not topic.sessions and not topic.recorded:
                 self._close(topic)
         return True
+
+    def settle(self, now_ns: int) -> None:
+        """Let every topic speak of what has gathered: the venue is about to close."""
+        for topic in list(self._topics.values()):
+            if isinstance(topic, BatchedTopic):
+                topic.settle(now_ns)
 
     def drop(self, session: SimSession) -> None:
         """End all subscriptions of a session that is over."""

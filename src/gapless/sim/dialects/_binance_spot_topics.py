@@ -57,30 +57,25 @@ class Trades(Topic):
 
 
 class AggTrades(Topic):
-    """``<symbol>@aggTrade``: matches of one taker at one price together.
+    """``<symbol>@aggTrade``: matches of one taker at one price together."""
 
-    Aggregate ids are counted from the first use of the stream on.
-    """
-
-    __slots__ = ("_number",)
+    __slots__ = ()
 
     def __init__(self, dialect: Dialect, name: str, market: Market, node: int) -> None:
         super().__init__(dialect, name, "agg_trades", market, node)
-        self._number = market.book.trade_id // 2
 
     def on_step(self, step: Step) -> None:
-        run: list[TradePrint] = []
+        runs: list[list[TradePrint]] = []
         for trade in step.trades:
-            if run and run[0].price != trade.price:
-                self._say(step.ns, run)
-                run = []
-            run.append(trade)
-        if run:
-            self._say(step.ns, run)
+            if not runs or runs[-1][0].price != trade.price:
+                runs.append([])
+            runs[-1].append(trade)
+        # The market has counted these groups already.
+        for number, run in enumerate(runs, self.market.groups - len(runs) + 1):
+            self._say(step.ns, number, run)
 
-    def _say(self, ns: int, run: list[TradePrint]) -> None:
-        self._number += 1
-        number, ms = self._number, ns // MS
+    def _say(self, ns: int, number: int, run: list[TradePrint]) -> None:
+        ms = ns // MS
         lots = sum(trade.size for trade in run)
         price, size = self.price.text[run[0].price], self.size.text[lots]
         sold = run[0].taker_side == ASK

@@ -14,7 +14,6 @@ the documents are silent, this is what the simulator does, and a client must not
 from __future__ import annotations
 
 import re
-import zlib
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -22,16 +21,16 @@ import msgspec
 
 from gapless.sim.dialects import _binance_spot_topics as topics
 from gapless.sim.dialects._base import MS, SECOND, Dialect, Recorded, RestReply, SimOptions
+from gapless.sim.dialects._binance_spot_symbols import spec_of, symbol_info
 from gapless.sim.limits import FixedWindow, SlidingWindow
 from gapless.sim.session import Refused
-from gapless.sim.world import SymbolSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gapless.sim.dialects._base import Topic
     from gapless.sim.session import SimSession
-    from gapless.sim.world import Market
+    from gapless.sim.world import Market, SymbolSpec
 
 __all__ = ["BinanceSpot"]
 
@@ -46,14 +45,6 @@ WEIGHT_MAX: Final = 6000
 _OFFENCES_MAX: Final = 3
 _BAN_AFTER_429: Final = 10  # requests in spite of 429 until the ban
 
-_KNOWN: Final = {
-    "BTCUSDT": ("0.01", "0.00001", 6_500_000, 12_000),
-    "ETHUSDT": ("0.01", "0.0001", 350_000, 8_000),
-    "BNBUSDT": ("0.01", "0.001", 60_000, 1_500),
-    "SOLUSDT": ("0.01", "0.001", 15_000, 8_000),
-    "XRPUSDT": ("0.0001", "0.1", 24_000, 9_000),
-}
-_QUOTES: Final = ("USDT", "USDC", "FDUSD", "BTC", "ETH", "EUR", "TRY")
 _WEIGHTS: Final = ((100, 5), (500, 25), (1000, 50), (5000, 250))
 _STREAM: Final = re.compile(
     r"([^@]+)@(?:(trade|aggTrade|bookTicker|ticker)|depth(5|10|20)?(@100ms|@1000ms)?)"
@@ -88,6 +79,7 @@ class BinanceSpot(Dialect):
     """The dialect of Binance spot."""
 
     venue: ClassVar[str] = "binance.spot"
+    usual_symbols: ClassVar[tuple[str, ...]] = ("BTCUSDT", "ETHUSDT")
     unsupported: ClassVar[frozenset[str]] = frozenset({"maintenance"})
     size_digits: ClassVar[int | None] = 8
 
@@ -99,23 +91,7 @@ class BinanceSpot(Dialect):
 
     @classmethod
     def specs(cls, names: Sequence[str]) -> list[SymbolSpec]:
-        specs = []
-        for name in names:
-            guess = ("0.0001", "0.01", 5_000 + zlib.crc32(name.encode()) % 500_000, 5_000)
-            tick, lot, mid, typical = _KNOWN.get(name, guess)
-            quote = next((q for q in _QUOTES if name.endswith(q) and name != q), "USDT")
-            specs.append(
-                SymbolSpec(
-                    name=name,
-                    tick=tick,
-                    lot=lot,
-                    mid_ticks=mid,
-                    typical_lots=typical,
-                    base=name.removesuffix(quote),
-                    quote=quote,
-                )
-            )
-        return specs
+        return [spec_of(name) for name in names]
 
     def default_topics(self, symbol: str) -> list[str]:
         stem = symbol.lower()
@@ -130,8 +106,6 @@ class BinanceSpot(Dialect):
         market = world.by_name.get(stem.upper())
         # Stream names take lower case only.
         if market is None or stem != stem.lower():
-            return None
-        if self.exchange.faults.strike("refuse_symbol", symbol=market.spec.name, topic=name):
             return None
         interval_ns = 100 * MS if speed == "@100ms" else SECOND
         match kind:
@@ -189,12 +163,23 @@ class BinanceSpot(Dialect):
         session.state = _State()
         session.bare = session.path.startswith("/ws")
         for name in self._streams_of(session.path, query) or ():
-            self.subscribe(session, name, now_ns)
+            self._join(session, name, now_ns)
         call_at = self.exchange.call_at
         call_at(now_ns + PING_EVERY_NS, lambda ns: self._ping(session, ns))
         if self.options.lifetime_s is None:
             end = self.exchange.end
             call_at(now_ns + LIFETIME_NS, lambda ns: end(session, ns, "lifetime", close=(1001, "")))
+
+    def _join(self, session: SimSession, name: str, now_ns: int) -> None:
+        """Subscribe, unless a fault makes the stream one that never speaks."""
+        symbol = name.partition("@")[0].upper()
+        strike = self.exchange.faults.strike
+        if session.topics.get(name) is None and strike(
+            "refuse_symbol", symbol=symbol, topic=name, session=session.id
+        ):
+            session.topics[name] = None
+        else:
+            self.subscribe(session, name, now_ns)
 
     def _ping(self, session: SimSession, now_ns: int) -> None:
         if not session.open:
@@ -281,7 +266,7 @@ class BinanceSpot(Dialect):
                     self._error(session, now_ns, 2, message, request_id)
                     return
                 for name in params:
-                    self.subscribe(session, name, now_ns)
+                    self._join(session, name, now_ns)
             else:
                 for name in params:
                     self.unsubscribe(session, name)
@@ -453,7 +438,7 @@ class BinanceSpot(Dialect):
                 },
             ],
             "exchangeFilters": [],
-            "symbols": [_symbol_info(market.spec) for market in markets],
+            "symbols": [symbol_info(market.spec) for market in markets],
         }
         return 200, msgspec.json.encode(info).decode()
 
@@ -464,7 +449,7 @@ class BinanceSpot(Dialect):
             frame = msgspec.json.decode(text, type=_Frame)
         except msgspec.MsgspecError:
             return None
-        if frame.stream is not None and frame.data is not None:
+        if frame.stream is not None and frame.data:
             return Recorded((frame.stream,), bytes(frame.data).decode(), text)
         if frame.symbol is None:
             return None
@@ -495,7 +480,7 @@ class BinanceSpot(Dialect):
         if body.last_update_id is not None:
             query = parse_qs(urlsplit(url or "").query)
             return "/api/v3/depth", query.get("symbol", [""])[0]
-        if body.symbols is not None:
+        if body.symbols:
             return "/api/v3/exchangeInfo", ""
         return None
 
@@ -503,9 +488,10 @@ class BinanceSpot(Dialect):
         return path, query.get("symbol", "") if path == "/api/v3/depth" else ""
 
 
+# msgspec knows Raw only by itself, not in a union: an empty one stands for none.
 class _Frame(msgspec.Struct):
     stream: str | None = None
-    data: msgspec.Raw | None = None
+    data: msgspec.Raw = msgspec.Raw()
     event: str | None = msgspec.field(name="e", default=None)
     symbol: str | None = msgspec.field(name="s", default=None)
     update: int | None = msgspec.field(name="u", default=None)
@@ -513,23 +499,8 @@ class _Frame(msgspec.Struct):
 
 class _Body(msgspec.Struct):
     last_update_id: int | None = msgspec.field(name="lastUpdateId", default=None)
-    symbols: msgspec.Raw | None = None
+    symbols: msgspec.Raw = msgspec.Raw()
 
 
 def _whole_seconds(ns: int) -> int:
     return max(-(-ns // SECOND), 1)
-
-
-def _symbol_info(spec: SymbolSpec) -> dict[str, Any]:
-    return {
-        "symbol": spec.name,
-        "status": "TRADING",
-        "baseAsset": spec.base,
-        "baseAssetPrecision": 8,
-        "quoteAsset": spec.quote,
-        "quotePrecision": 8,
-        "filters": [
-            {"filterType": "PRICE_FILTER", "minPrice": spec.tick, "tickSize": spec.tick},
-            {"filterType": "LOT_SIZE", "minQty": spec.lot, "stepSize": spec.lot},
-        ],
-    }

@@ -89,6 +89,7 @@ class Deribit(Dialect):
     """The dialect of Deribit."""
 
     venue: ClassVar[str] = "deribit"
+    usual_symbols: ClassVar[tuple[str, ...]] = ("BTC-PERPETUAL", "ETH-PERPETUAL")
     unsupported: ClassVar[frozenset[str]] = frozenset({"shutdown_notice"})
 
     def __init__(self, options: SimOptions | None = None) -> None:
@@ -379,7 +380,7 @@ class Deribit(Dialect):
             params = msgspec.json.decode(text, type=_Frame).params
         except msgspec.MsgspecError:
             return None
-        if params.channel is None or params.data is None:
+        if params.channel is None or not params.data:
             return None
         return Recorded((params.channel,), bytes(params.data).decode(), text)
 
@@ -394,9 +395,10 @@ class Deribit(Dialect):
         return path, query.get("instrument_name", "")
 
 
+# msgspec knows Raw only by itself, not in a union: an empty one stands for none.
 class _Params(msgspec.Struct):
     channel: str | None = None
-    data: msgspec.Raw | None = None
+    data: msgspec.Raw = msgspec.Raw()
 
 
 class _Frame(msgspec.Struct):

@@ -1,0 +1,1 @@
+"""Benchmarks: ratios from interleaved runs, CPU time from getrusage, never a test."""

@@ -1,0 +1,116 @@
+"""What the process says when it ends: one exit code and one sentence for each kind of failure.
+
+The codes are those of ``sysexits.h`` where one fits, so that scripts need no table of ours.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Final
+
+import click
+
+__all__ = [
+    "BROKEN",
+    "CANNOT_WRITE",
+    "CONFIG",
+    "DAMAGED",
+    "FINE",
+    "REFUSED",
+    "TRY_LATER",
+    "UNREACHABLE",
+    "USAGE",
+    "Failure",
+    "of_signal",
+    "say",
+    "silence_stdout",
+    "translate",
+]
+
+FINE: Final = 0
+BROKEN: Final = 1
+"""A promise was broken, or the run failed for a reason of our own."""
+USAGE: Final = 64
+DAMAGED: Final = 65
+UNREACHABLE: Final = 69
+CANNOT_WRITE: Final = 74
+TRY_LATER: Final = 75
+REFUSED: Final = 77
+CONFIG: Final = 78
+
+
+class Failure(click.ClickException):
+    """Ends the command with a code and one sentence.
+
+    Args:
+        code: The exit code.
+        sentence: What went wrong, without a newline.
+
+    Attributes:
+        code: The exit code.
+    """
+
+    def __init__(self, code: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+def of_signal(signum: int) -> int:
+    """Return the code of a process that a signal ended."""
+    return 128 + signum
+
+
+def say(text: str) -> None:
+    """Print one line of talk on stderr; a closed stderr is no reason to fail."""
+    try:
+        sys.stderr.write(f"gapless: {text}\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        pass
+
+
+def silence_stdout() -> None:
+    """Send what is still buffered for a reader that has left to nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+
+
+def translate(error: Exception) -> Failure | None:
+    """Return the failure that ``error`` means, or `None` if it is a bug that nobody foresaw."""
+    from gapless.errors import (
+        ConfigError,
+        GaplessError,
+        LoginRejected,
+        ProtocolViolation,
+        RateLimited,
+        UsageError,
+    )
+
+    code = FINE
+    match error:
+        case ConfigError():
+            code = CONFIG
+        case UsageError():
+            code = USAGE
+        case RateLimited():
+            code = TRY_LATER
+        case LoginRejected():
+            code = REFUSED
+        case ProtocolViolation():
+            code = DAMAGED
+        case GaplessError():
+            code = UNREACHABLE
+        case OSError():
+            code = CANNOT_WRITE
+        case _:
+            return None
+    return Failure(code, _words(error))
+
+
+def _words(error: Exception) -> str:
+    if not isinstance(error, OSError):
+        return str(error)
+    where = "" if error.filename is None else f" {error.filename}"
+    return f"input or output{where} failed: {error.strerror or error}"

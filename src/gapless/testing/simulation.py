@@ -1,0 +1,208 @@
+"""The whole client against a simulated venue in virtual time: hours in seconds, by seed.
+
+One seed decides everything: the market, the faults, the network's jitter and the client's own.
+A run that fails prints its seed; the same seed fails again in the same way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, cast
+
+from gapless.client import Feed
+from gapless.core.stats import FeedStats
+from gapless.events import Event, Notice
+from gapless.io.runtime import Runtime
+from gapless.planning import Options, Subscription, assemble
+from gapless.sim.build import simulate
+from gapless.sim.dialects._base import SimOptions
+from gapless.sim.faults import Fault, FaultRecord
+from gapless.sim.truth import MemoryTruth
+from gapless.testing.clock import VirtualClock, run
+from gapless.testing.memory import MemoryConnector, MemoryNetwork
+from gapless.testing.scorecard import Scorecard, score
+from gapless.testing.venue import MemoryVenue
+from gapless.venues._registry import load
+
+__all__ = ["Outcome", "Planned", "Simulation", "random_faults"]
+
+ADDRESS = "venue.test:443"
+CHANNELS = ("trades", "book", "bbo", "ticker")
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A fault and when it comes, in seconds after the start."""
+
+    at_s: float
+    fault: Fault
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a simulation.
+
+    Attributes:
+        seed: What repeats it.
+        card: The promise, held against the venue's truth.
+        events: Everything the consumer got.
+        notices: Everything the feed said besides.
+        stats: The feed's counters at the end.
+        faults: The planned faults, and whether they happened.
+        truth: The venue's log.
+    """
+
+    seed: int
+    card: Scorecard
+    events: list[Event]
+    notices: list[Notice]
+    stats: FeedStats
+    faults: list[FaultRecord]
+    truth: list[dict[str, Any]]
+
+    def __str__(self) -> str:
+        struck = ", ".join(f"{r.fault.name} x{r.happened}" for r in self.faults)
+        return f"seed {self.seed}: {self.card.as_dict()} after {struck or 'no fault'}"
+
+
+@dataclass(kw_only=True)
+class Simulation:
+    """A run to be made.
+
+    Args:
+        venue: Name of the venue, which the simulator must speak.
+        seed: Decides everything.
+        minutes: How long, in virtual time.
+        faults: What goes wrong, and when.
+        symbols: Instruments; the simulator's usual ones by default.
+        channels: Channels to follow.
+        rate_per_s: Book changes a second over all symbols.
+        latency_ms: One way, in milliseconds.
+        jitter_ms: Most that chance adds to it.
+        sim: How the simulated venue behaves.
+        lines: Redundant lines.
+    """
+
+    venue: str
+    seed: int = 0
+    minutes: float = 5.0
+    faults: Sequence[Planned] = ()
+    symbols: Sequence[str] = ()
+    channels: Sequence[str] = CHANNELS
+    rate_per_s: float = 10.0
+    latency_ms: float = 5.0
+    jitter_ms: float = 2.0
+    sim: SimOptions = field(default_factory=SimOptions)
+    lines: int = 1
+
+    def run(self) -> Outcome:
+        """Run it to its end.
+
+        Raises:
+            Exception: Whatever ended the feed, or went unhandled in the loop.
+        """
+        clock = VirtualClock()
+        return run(self._main(clock), clock)
+
+    async def _main(self, clock: VirtualClock) -> Outcome:
+        truth = MemoryTruth()
+        exchange = simulate(
+            self.venue,
+            self.symbols or None,
+            rate_per_s=self.rate_per_s,
+            seed=self.seed,
+            options=self.sim,
+            truth=truth,
+        )
+        network = MemoryNetwork(
+            clock,
+            latency_ns=int(self.latency_ms * 1e6),
+            jitter_ns=int(self.jitter_ms * 1e6),
+            seed=self.seed,
+        )
+        venue = MemoryVenue(exchange, network, ADDRESS, clock)
+        symbols = tuple(self.symbols or exchange.dialect.usual_symbols)
+        subscriptions = [
+            cast("Subscription[object]", Subscription(channel, symbols))
+            for channel in self.channels
+        ]
+        options = Options(
+            lines=self.lines,
+            endpoints=(venue.ws_url,),
+            rest_endpoint=venue.http_url,
+            seed=self.seed,
+            runtime=Runtime(clock, MemoryConnector(network), venue.rest),
+        )
+        plan = assemble(self.venue, subscriptions, options)
+        records: list[FaultRecord] = []
+        events: list[Event] = []
+        async with Feed[object](plan, options) as feed:
+            loop = asyncio.get_running_loop()
+            for planned in self.faults:
+                loop.call_later(planned.at_s, self._strike, venue, planned.fault, clock, records)
+            collector = asyncio.create_task(_collect(feed, events))
+            await asyncio.sleep(self.minutes * 60)
+            stats, notices = feed.stats(), feed.notices()
+            collector.cancel()
+            await asyncio.wait((collector,))
+            if not collector.cancelled() and (error := collector.exception()) is not None:
+                raise error
+            while (event := feed.take()) is not None:
+                events.append(event)
+            venue.close()
+        numbering = {topic: spec.numbering for topic, spec in plan.specs.items()}
+        card = score(truth.records, events, numbering)
+        return Outcome(self.seed, card, events, notices, stats, records, truth.records)
+
+    @staticmethod
+    def _strike(
+        venue: MemoryVenue, fault: Fault, clock: VirtualClock, records: list[FaultRecord]
+    ) -> None:
+        records.append(venue.exchange.inject(fault, clock.wall_ns()))
+        venue.pump()
+
+
+async def _collect(feed: Feed[object], events: list[Event]) -> None:
+    async for event in feed:
+        events.append(cast("Event", event))  # noqa: PERF401  # what came before an error counts
+
+
+def random_faults(venue: str, seed: int, minutes: float, count: int) -> list[Planned]:
+    """Return ``count`` faults that this venue can have, spread over the run by chance.
+
+    The last half minute is left in peace, so that everything can heal.
+    """
+    rng = Random(seed)  # noqa: S311  # must repeat
+    exchange = simulate(venue)
+    symbol = exchange.dialect.usual_symbols[0]
+    book = load(venue).topic("book", symbol).topic
+    trades = load(venue).topic("trades", symbol).topic
+    kinds: tuple[Callable[[], Fault], ...] = (
+        lambda: Fault(name="reset"),
+        lambda: Fault(name="close", code=rng.choice((1000, 1001, 1006, 1012, 1013, 4000))),
+        lambda: Fault(name="drop", topic=book, count=rng.randint(1, 3)),
+        lambda: Fault(name="drop", topic=trades, count=rng.randint(1, 3)),
+        lambda: Fault(name="duplicate", topic=rng.choice((book, trades)), count=2),
+        lambda: Fault(name="reorder", topic=rng.choice((book, trades)), count=1),
+        lambda: Fault(name="silence", for_s=rng.uniform(4, 15)),
+        lambda: Fault(name="half_open"),
+        lambda: Fault(name="accept_close", code=1001, for_s=rng.uniform(1, 10)),
+        lambda: Fault(name="refuse", status=503, for_s=rng.uniform(1, 8)),
+        lambda: Fault(name="refuse", status=429, retry_after_s=5, for_s=5.0),
+        lambda: Fault(name="outage", for_s=rng.uniform(0.5, 10)),
+        lambda: Fault(name="late_ack", delay_ms=rng.randint(200, 4000), for_s=20.0),
+        lambda: Fault(name="bad_utf8"),
+        lambda: Fault(name="garbage"),
+        lambda: Fault(name="oversize"),
+        lambda: Fault(name="shutdown_notice", lead_s=rng.uniform(2, 10)),
+        lambda: Fault(name="lag", delay_ms=rng.randint(50, 800), for_s=rng.uniform(2, 10)),
+        lambda: Fault(name="rest_fail", status=500, for_s=rng.uniform(2, 15)),
+        lambda: Fault(name="stale_snapshot", stale_ms=3000, for_s=rng.uniform(2, 10)),
+    )
+    usable = [make for make in kinds if exchange.supports(make().name)]
+    last_s = minutes * 60 - 40
+    times = sorted(rng.uniform(5, last_s) for _ in range(count))
+    return [Planned(at_s, rng.choice(usable)()) for at_s in times]

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gapless.core.backoff import Backoff, BackoffPolicy
+from gapless.core.reaction import Ending
+
+SECOND = 10**9
+MS = 10**6
+SEEDS = range(400)
+
+
+class Highest(Random):
+    """Always draws the upper end, so that ceilings show."""
+
+    def randint(self, a, b):
+        return b
+
+
+class Lowest(Random):
+    def randint(self, a, b):
+        return a
+
+
+def highest(**bounds):
+    return Backoff(BackoffPolicy(**bounds), Highest())
+
+
+def lowest():
+    return Backoff(BackoffPolicy(), Lowest())
+
+
+@pytest.mark.parametrize("live_ns", [0, 10 * MS, 900 * MS])
+def test_a_venue_that_accepts_and_closes_for_30_s_sees_8_dials_at_most(live_ns):
+    most = 0
+    for seed in SEEDS:
+        backoff = Backoff(BackoffPolicy(), Random(seed))
+        now_ns, dials = 0, 0
+        while now_ns < 30 * SECOND:
+            dials += 1
+            now_ns += live_ns
+            backoff.useful(live_ns)
+            now_ns += backoff.wait_ns(Ending.UNSTABLE, now_ns)
+        most = max(most, dials)
+    assert 2 <= most <= 8
+
+
+@pytest.mark.parametrize("refusal_ns", [0, 5 * MS])
+def test_an_outage_of_8_s_is_over_for_us_within_3_s_of_its_end(refusal_ns):
+    for seed in SEEDS:
+        backoff = Backoff(BackoffPolicy(), Random(seed))
+        now_ns, dials = backoff.wait_ns(Ending.UNSTABLE, 0), 0
+        while now_ns < 8 * SECOND:  # refused
+            dials += 1
+            now_ns += refusal_ns
+            now_ns += backoff.wait_ns(Ending.NEVER_UPGRADED, now_ns)
+        assert now_ns <= 11 * SECOND
+        assert dials <= 40
+
+
+@given(
+    retry_after_ns=st.integers(0, 3600 * SECOND),
+    seed=st.integers(0, 1000),
+    before=st.lists(st.sampled_from([e for e in Ending if e is not Ending.LIMITED]), max_size=5),
+)
+def test_the_wait_that_a_venue_asks_for_is_kept_and_jitter_comes_on_top(
+    retry_after_ns, seed, before
+):
+    backoff = Backoff(BackoffPolicy(), Random(seed))
+    for ending in before:
+        backoff.wait_ns(ending, 0)
+    wait_ns = backoff.wait_ns(Ending.LIMITED, 0, retry_after_ns=retry_after_ns)
+    assert retry_after_ns <= wait_ns <= retry_after_ns + 250 * MS
+
+
+def test_a_planned_end_waits_for_nothing_and_counts_nothing():
+    backoff = highest()
+    assert [backoff.wait_ns(Ending.PLANNED, 0) for _ in range(5)] == [0] * 5
+    assert backoff.wait_ns(Ending.UNSTABLE, 0) == 250 * MS
+
+
+def test_the_ceiling_of_failed_dials_grows_to_2500_ms_while_the_outage_is_young():
+    backoff = highest()
+    waits = [backoff.wait_ns(Ending.NEVER_UPGRADED, 0) for _ in range(6)]
+    assert waits == [250 * MS, 500 * MS, 1000 * MS, 2000 * MS, 2500 * MS, 2500 * MS]
+
+
+def test_an_outage_is_young_for_60_s_exactly():
+    backoff = highest()
+    for _ in range(10):
+        backoff.wait_ns(Ending.NEVER_UPGRADED, 7)
+    assert backoff.wait_ns(Ending.NEVER_UPGRADED, 60 * SECOND + 6) == 2500 * MS
+    assert backoff.wait_ns(Ending.NEVER_UPGRADED, 60 * SECOND + 7) == 30 * SECOND
+
+
+def test_full_jitter_reaches_down_to_nothing_for_failed_dials_only():
+    assert lowest().wait_ns(Ending.NEVER_UPGRADED, 0) == 0
+    backoff = lowest()
+    assert [backoff.wait_ns(Ending.UNSTABLE, 0) for _ in range(3)] == [0, SECOND // 2, SECOND]
+
+
+def test_an_upgrade_makes_the_outage_young_again():
+    backoff = highest()
+    for _ in range(10):
+        backoff.wait_ns(Ending.NEVER_UPGRADED, 0)
+    backoff.wait_ns(Ending.UNSTABLE, 100 * SECOND)
+    assert backoff.wait_ns(Ending.NEVER_UPGRADED, 100 * SECOND) == 250 * MS
+
+
+def test_waits_after_unstable_sessions_double_up_to_30_s():
+    backoff = highest()
+    waits = [backoff.wait_ns(Ending.UNSTABLE, 0) for _ in range(8)]
+    assert waits == [250 * MS] + [n * SECOND for n in (1, 2, 4, 8, 16, 30, 30)]
+
+
+@pytest.mark.parametrize(("lost", "ceiling_ms"), [(1, 250), (33, 250), (34, 255), (200, 1500)])
+def test_the_first_redial_is_spread_by_how_many_sessions_were_lost(lost, ceiling_ms):
+    assert highest().wait_ns(Ending.UNSTABLE, 0, lost_last_s=lost) == ceiling_ms * MS
+    assert lowest().wait_ns(Ending.UNSTABLE, 0, lost_last_s=lost) == 0
+
+
+def test_policy_closes_are_probed_slowly():
+    backoff = highest()
+    waits = [backoff.wait_ns(Ending.POLICY, 0) for _ in range(7)]
+    assert waits == [n * SECOND for n in (15, 30, 60, 120, 240, 300, 300)]
+    assert lowest().wait_ns(Ending.POLICY, 0) == 15 * SECOND // 2
+
+
+@pytest.mark.parametrize("ending", [Ending.UNSTABLE, Ending.NEVER_UPGRADED, Ending.POLICY])
+def test_counts_reset_after_stable_data_exactly_and_never_before(ending):
+    backoff, fresh = highest(), highest().wait_ns(ending, 0)
+    for _ in range(6):
+        backoff.wait_ns(ending, 0)
+    backoff.useful(30 * SECOND - 1)
+    assert backoff.wait_ns(ending, 0) > fresh
+    backoff.useful(30 * SECOND)
+    assert backoff.wait_ns(ending, 0) == fresh
+
+
+def test_stable_data_ends_the_outage():
+    backoff = highest()
+    for _ in range(9):
+        backoff.wait_ns(Ending.NEVER_UPGRADED, 0)
+    backoff.useful(30 * SECOND)
+    for _ in range(9):
+        backoff.wait_ns(Ending.NEVER_UPGRADED, 100 * SECOND)
+    assert backoff.wait_ns(Ending.NEVER_UPGRADED, 101 * SECOND) == 2500 * MS
+
+
+@pytest.mark.parametrize(
+    ("ending", "ceiling_ns"),
+    [
+        (Ending.UNSTABLE, 30 * SECOND),
+        (Ending.NEVER_UPGRADED, 30 * SECOND),
+        (Ending.POLICY, 300 * SECOND),
+    ],
+)
+def test_a_thousand_failures_in_a_row_do_not_overflow_any_ceiling(ending, ceiling_ns):
+    backoff = highest()
+    for n in range(1000):
+        wait_ns = backoff.wait_ns(ending, n * SECOND)
+    assert wait_ns == ceiling_ns

@@ -1,0 +1,296 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from gapless.core.images import ImageStream
+from gapless.core.sequence import Numbering
+from gapless.core.stream import REGRESS_NS, Trust
+from gapless.events import Bbo, Event, Gap, Resynced
+from tests.core.worlds import MS, ORDERED, SECOND, UNNUMBERED, WALL, Log, at, bbo, origin
+
+A, B = origin(0, "bbo"), origin(1, "bbo")
+
+
+def images_of(topic, *sources):
+    log = Log()
+    stream = ImageStream(topic, log.events.append, log.needs.append)
+    for source in sources:
+        stream.attach(source, at(0))
+    return stream, log
+
+
+def numbers(log):
+    return [event.last for event in log.events if isinstance(event, Bbo)]
+
+
+# -- order ------------------------------------------------------------------------------------
+
+
+def test_images_are_delivered_in_the_order_of_their_numbers():
+    stream, log = images_of(ORDERED, A)
+    for n in (5, 9, 7, 9, 12):  # numbers rise, and holes mean nothing
+        stream.offer(bbo(A, n, n))
+    assert numbers(log) == [5, 9, 12]
+    assert (stream.out_of_order, stream.duplicates, stream.delivered) == (1, 1, 3)
+    assert not log.gaps
+    assert stream.newest is log.events[-1]
+
+
+def test_first_arrival_wins():
+    stream, log = images_of(ORDERED, A, B)
+    for source, n in ((A, 1), (B, 1), (B, 2), (A, 2), (B, 4), (A, 3), (A, 5)):
+        stream.offer(bbo(source, n, n))
+    assert numbers(log) == [1, 2, 4, 5]
+    assert [event.origin for event in log.events] == [A, B, B, A]
+    assert (stream.out_of_order, stream.duplicates) == (1, 2)
+
+
+def test_without_numbers_the_venue_s_time_orders():
+    stream, log = images_of(UNNUMBERED, A, B)
+    for source, made in ((A, 10), (B, 10), (B, 20), (A, 15), (A, 30)):
+        stream.offer(bbo(source, None, 50, float(made), made_ns=made))
+    assert [event.bid for event in log.events] == [10.0, 20.0, 30.0]
+
+
+def test_two_images_of_one_moment_are_real_on_the_same_session():
+    stream, log = images_of(UNNUMBERED, A)
+    stream.offer(bbo(A, None, 50, 1.0, made_ns=10))
+    stream.offer(bbo(A, None, 51, 2.0, made_ns=10))
+    stream.offer(bbo(A, None, 52, 2.0, made_ns=10))  # the same image again
+    assert [event.bid for event in log.events] == [1.0, 2.0]
+    assert stream.duplicates == 1
+
+
+def test_images_of_the_same_moment_from_another_session_are_repeats():
+    stream, log = images_of(UNNUMBERED, A, B)
+    stream.offer(bbo(A, None, 50, 1.0, made_ns=10))
+    stream.offer(bbo(A, None, 51, 2.0, made_ns=10))
+    stream.offer(bbo(B, None, 52, 1.0, made_ns=10))
+    stream.offer(bbo(B, None, 53, 2.0, made_ns=10))
+    assert [event.bid for event in log.events] == [1.0, 2.0]
+    assert stream.duplicates == 2
+
+
+def test_images_with_neither_number_nor_time_are_delivered_as_they_come():
+    stream, log = images_of(UNNUMBERED, A)
+    for bid in (1.0, 2.0, 1.0):
+        stream.offer(bbo(A, None, 50, bid))
+    assert [event.bid for event in log.events] == [1.0, 2.0, 1.0]
+
+
+@pytest.mark.parametrize(("after_ns", "taken"), [(REGRESS_NS, False), (REGRESS_NS + 1, True)])
+def test_old_numbers_with_new_times_are_a_new_numbering(after_ns, taken):
+    stream, log = images_of(ORDERED, A)
+    stream.offer(bbo(A, 900, 1, made_ns=0))
+    stream.offer(bbo(A, 3, 2, made_ns=after_ns))
+    assert numbers(log) == ([900, 3] if taken else [900])
+    stream.offer(bbo(A, 4, 3, made_ns=after_ns))
+    assert numbers(log)[-1] == (4 if taken else 900)
+
+
+# -- blindness --------------------------------------------------------------------------------
+
+
+def test_losing_one_of_two_lines_announces_nothing():
+    stream, log = images_of(ORDERED, A, B)
+    stream.offer(bbo(A, 1, 1))
+    stream.detach(A.epoch, "closed", at(2))
+    stream.offer(bbo(B, 2, 3))
+    assert log.kinds == ["Bbo", "Bbo"]
+    assert stream.trust is Trust.LIVE
+
+
+def test_blindness_is_announced_when_the_next_subscription_is_confirmed():
+    stream, log = images_of(ORDERED, A)
+    stream.offer(bbo(A, 1, 10))
+    stream.detach(A.epoch, "closed with 1006", at(50))
+    assert (stream.trust, stream.because) == (Trust.BLIND, "closed with 1006")
+    assert log.kinds == ["Bbo"]
+    stream.attach(B, at(80))
+    assert log.kinds == ["Bbo", "Gap"]
+    gap = log.gaps[0]
+    assert (gap.first, gap.last, gap.missing) == (None, None, None)
+    assert (gap.since_ns, gap.until_ns, gap.cause) == (WALL + 10, WALL + 80, "closed with 1006")
+    assert not stream.blind
+    stream.offer(bbo(B, 9, 110))
+    assert log.kinds == ["Bbo", "Gap", "Bbo", "Resynced"]
+    assert (log.events[3].by, log.events[3].blind_ns) == ("snapshot", 100)
+    stream.offer(bbo(B, 10, 111))
+    assert log.kinds[4:] == ["Bbo"]
+
+
+def test_data_before_the_ack_announce_it_too_and_once_only():
+    stream, log = images_of(ORDERED, A)
+    stream.offer(bbo(A, 1, 10))
+    stream.detach(A.epoch, "closed", at(50))
+    stream.offer(bbo(B, 2, 60))
+    stream.attach(B, at(70))
+    assert log.kinds == ["Bbo", "Gap", "Bbo", "Resynced"]
+
+
+def test_a_suspect_that_speaks_again_names_the_silence():
+    stream, log = images_of(ORDERED, A)
+    stream.offer(bbo(A, 1, 10))
+    stream.suspect(A.epoch, "silent", at(5 * SECOND))
+    assert stream.blind
+    stream.offer(bbo(A, 2, 6 * SECOND))
+    assert log.kinds == ["Bbo", "Gap", "Bbo", "Resynced"]
+    assert log.gaps[0].cause == "silent"
+    stream.suspect(A.epoch, "silent again", at(7 * SECOND))
+    assert stream.blind
+
+
+def test_an_old_image_does_not_end_a_gap():
+    stream, log = images_of(ORDERED, A)
+    stream.offer(bbo(A, 5, 10))
+    stream.detach(A.epoch, "closed", at(50))
+    stream.offer(bbo(B, 4, 60))
+    assert log.kinds == ["Bbo", "Gap"]
+    stream.offer(bbo(B, 6, 70))
+    assert log.kinds == ["Bbo", "Gap", "Bbo", "Resynced"]
+
+
+def test_blindness_before_the_first_image_is_named_as_well():
+    stream, log = images_of(UNNUMBERED, A)
+    stream.detach(A.epoch, "closed", at(50))
+    stream.attach(B, at(80))
+    assert log.gaps[0].since_ns == WALL
+    stream.offer(bbo(B, None, 90, made_ns=85))
+    assert log.kinds == ["Gap", "Bbo", "Resynced"]
+
+
+def test_a_blind_stretch_that_ends_in_another_is_announced_twice():
+    stream, log = images_of(ORDERED, A)
+    stream.offer(bbo(A, 1, 10))
+    stream.detach(A.epoch, "closed", at(50))
+    stream.attach(B, at(80))
+    stream.detach(B.epoch, "closed again", at(90))
+    stream.attach(A, at(100))
+    stream.offer(bbo(A, 2, 110))
+    assert [gap.cause for gap in log.gaps] == ["closed", "closed again"]
+    assert log.kinds == ["Bbo", "Gap", "Gap", "Bbo", "Resynced"]
+
+
+# -- properties -------------------------------------------------------------------------------
+
+
+class OrderedImages(RuleBasedStateMachine):
+    """Sessions that drop, repeat, reorder, stall, come and go; every image is a known one."""
+
+    topic = ORDERED
+
+    def __init__(self):
+        super().__init__()
+        self.now_ns = 0
+        self.made_ns = [0]  # when image i was made; its bid is i
+        self.sessions: dict[int, int] = {}  # epoch -> how far it has sent
+        self.epochs = 0
+        self.shown: list[int] = []
+        self.dark = False  # nobody carried the topic since the last mark
+        self.gapped = False
+        self.resynced_next = False
+        self.stream = ImageStream(self.topic, self.read, Log().needs.append)
+
+    def read(self, event: Event) -> None:
+        assert not self.resynced_next or isinstance(event, Resynced)
+        if isinstance(event, Gap):
+            self.gapped, self.dark = True, False
+            assert event.first is event.last is event.missing is None
+            assert event.since_ns <= event.until_ns
+            if self.shown:  # nothing that may be unseen was made before the interval
+                assert event.since_ns <= WALL + self.made_ns[self.shown[-1]] + self.now_ns
+        elif isinstance(event, Resynced):
+            assert self.resynced_next
+            assert event.by == "snapshot"
+            self.resynced_next = self.gapped = False
+        else:
+            assert isinstance(event, Bbo)
+            assert not self.dark, "after nobody carried the topic, a gap comes before an image"
+            self.shown.append(int(event.bid or 0))
+            self.resynced_next = self.gapped
+
+    def image(self, epoch: int, number: int) -> Bbo:
+        numbered = self.topic.numbering is Numbering.ORDERED
+        made_ns = self.made_ns[number]
+        source = self.origins[epoch]
+        return bbo(source, number if numbered else None, self.now_ns, float(number), made_ns)
+
+    @initialize()
+    def begin(self):
+        self.origins = {}
+        self.open(acked=True)
+
+    @rule(ms=st.integers(1, 50))
+    def make(self, ms):
+        self.now_ns += ms * MS
+        self.made_ns.append(self.now_ns)
+
+    @precondition(lambda self: len(self.sessions) < 3)
+    @rule(acked=st.booleans())
+    def open(self, acked):
+        self.epochs += 1
+        self.origins[self.epochs] = origin(self.epochs, self.topic.channel)
+        self.sessions[self.epochs] = len(self.made_ns) - 1
+        if acked:
+            self.stream.attach(self.origins[self.epochs], at(self.now_ns))
+
+    def pick(self, which: int) -> int:
+        return sorted(self.sessions)[which % len(self.sessions)]
+
+    @precondition(lambda self: self.sessions)
+    @rule(which=st.integers(0, 2), skip=st.integers(1, 3))
+    def deliver(self, which, skip):
+        epoch = self.pick(which)
+        number = min(self.sessions[epoch] + skip, len(self.made_ns) - 1)
+        self.sessions[epoch] = number
+        self.stream.offer(self.image(epoch, number))
+
+    @precondition(lambda self: self.sessions)
+    @rule(which=st.integers(0, 2), back=st.integers(1, 5))
+    def repeat(self, which, back):
+        epoch = self.pick(which)
+        self.stream.offer(self.image(epoch, max(0, self.sessions[epoch] - back)))
+
+    @precondition(lambda self: self.sessions)
+    @rule(which=st.integers(0, 2))
+    def suspect(self, which):
+        self.stream.suspect(self.pick(which), "silent", at(self.now_ns))
+
+    @precondition(lambda self: self.sessions)
+    @rule(which=st.integers(0, 2))
+    def lose(self, which):
+        epoch = self.pick(which)
+        del self.sessions[epoch]
+        known = epoch in self.stream.sources
+        self.stream.detach(epoch, "closed", at(self.now_ns))
+        if known and not self.stream.sources:
+            self.dark = True
+
+    @invariant()
+    def no_step_back_and_no_repeat(self):
+        assert self.shown == sorted(set(self.shown))
+        assert self.stream.delivered == len(self.shown)
+        if self.dark:
+            assert self.stream.blind
+
+    def teardown(self):
+        """Whatever happened, one good session and a new image later all is well."""
+        self.open(acked=True)
+        self.make(1)
+        self.stream.offer(self.image(self.epochs, len(self.made_ns) - 1))
+        assert self.shown[-1] == len(self.made_ns) - 1
+        assert self.stream.trust is Trust.LIVE
+        assert not self.gapped
+
+
+class UnnumberedImages(OrderedImages):
+    topic = UNNUMBERED
+
+
+TestOrderedImages = OrderedImages.TestCase
+TestUnnumberedImages = UnnumberedImages.TestCase
+TestOrderedImages.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
+TestUnnumberedImages.settings = TestOrderedImages.settings

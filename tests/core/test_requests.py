@@ -1,0 +1,96 @@
+"""Every request ends in exactly one of four ways."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gapless.core.codec import Request
+from gapless.core.requests import Outcome, Requests
+
+
+def request(number: int) -> Request:
+    return Request(number, "subscribe", f"subscribe {number}")
+
+
+def test_an_answer_ends_a_request_once():
+    requests = Requests()
+    requests.opened(request(1))
+    requests.sent(1, 10)
+    assert requests.ended(1, Outcome.ANSWERED) == request(1)
+    assert requests.ended(1, Outcome.ANSWERED) is None
+    assert requests.outcomes[Outcome.ANSWERED] == 1
+    assert len(requests) == 0
+
+
+def test_an_answer_to_nothing_counts_nothing():
+    requests = Requests()
+    assert requests.ended(None, Outcome.REJECTED) is None
+    assert requests.ended(5, Outcome.REJECTED) is None
+    assert sum(requests.outcomes.values()) == 0
+
+
+def test_an_id_in_use_cannot_be_used_again():
+    requests = Requests()
+    requests.opened(request(1))
+    with pytest.raises(ValueError, match="id 1 is in use"):
+        requests.opened(request(1))
+
+
+def test_a_request_is_overdue_exactly_at_its_deadline_and_stays_open():
+    requests = Requests()
+    requests.opened(request(1))
+    assert requests.deadline_ns is None
+    assert requests.overdue(10**18) == []  # still queued: nobody can have answered
+    requests.sent(1, 100)
+    assert requests.deadline_ns == 100
+    assert requests.overdue(99) == []
+    assert requests.overdue(100) == [request(1)]
+    assert len(requests) == 1
+
+
+def test_what_was_queued_was_not_sent_and_what_was_sent_is_unknown():
+    requests = Requests()
+    requests.opened(request(1))
+    requests.opened(request(2))
+    requests.sent(2, 100)
+    assert requests.close() == [
+        (request(1), Outcome.NOT_SENT),
+        (request(2), Outcome.UNKNOWN),
+    ]
+    assert requests.close() == []
+
+
+def test_the_earliest_deadline_counts():
+    requests = Requests()
+    for number, deadline_ns in ((1, 300), (2, 100), (3, 200)):
+        requests.opened(request(number))
+        requests.sent(number, deadline_ns)
+    assert requests.deadline_ns == 100
+    assert requests.overdue(200) == [request(2), request(3)]
+
+
+@given(st.lists(st.sampled_from(["open", "sent", "answer", "reject", "stray"]), max_size=60))
+def test_every_request_ends_in_exactly_one_way(steps):
+    requests = Requests()
+    opened = 0
+    open_ids: list[int] = []
+    for step in steps:
+        match step:
+            case "open":
+                opened += 1
+                open_ids.append(opened)
+                requests.opened(request(opened))
+            case "sent" if open_ids:
+                requests.sent(open_ids[-1], 100)
+            case "answer" if open_ids:
+                assert requests.ended(open_ids.pop(), Outcome.ANSWERED) is not None
+            case "reject" if open_ids:
+                assert requests.ended(open_ids.pop(0), Outcome.REJECTED) is not None
+            case _:
+                assert requests.ended(10**9, Outcome.ANSWERED) is None
+        assert len(requests) == len(open_ids)
+        assert sum(requests.outcomes.values()) + len(requests) == opened
+    requests.close()
+    assert sum(requests.outcomes.values()) == opened

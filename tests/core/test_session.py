@@ -1,0 +1,502 @@
+"""One conversation, phase by phase, with every deadline exact on both sides."""
+
+from __future__ import annotations
+
+import pytest
+
+from gapless.core.budget import Budget, Credit
+from gapless.core.codec import (
+    Ack,
+    Heartbeat,
+    Listing,
+    Refusal,
+    Request,
+    Shutdown,
+    Status,
+    Stray,
+)
+from gapless.core.lifecycle import Phase
+from gapless.core.requests import Outcome
+from gapless.core.session import (
+    Abort,
+    Close,
+    Confirmed,
+    Ended,
+    Expiring,
+    Live,
+    Ping,
+    Refused,
+    Said,
+    Send,
+    Timing,
+)
+from gapless.core.subscriptions import Wish
+from gapless.errors import (
+    ConnectionLost,
+    DecodeError,
+    DialFailed,
+    IllegalTransition,
+    RateLimited,
+    Stalled,
+)
+from tests.core.talk import (
+    MS,
+    PATH,
+    SECOND,
+    T0,
+    ToyCodec,
+    five_a_second,
+    ids_of,
+    in_phase,
+    make,
+    sent,
+)
+
+OPEN = [Phase.DIALING, Phase.SUBSCRIBING, Phase.LIVE, Phase.DRAINING, Phase.CLOSING]
+
+
+# -- dialling ---------------------------------------------------------------------------------
+
+
+def test_a_session_that_was_never_dialled_wants_nothing():
+    session = in_phase(Phase.IDLE)
+    assert session.deadline_ns is None
+    assert session.tick(T0) == []
+    assert session.rtt_ns is None
+    assert session.lost(ConnectionLost(), T0) == []
+    assert session.control(Stray("?"), T0) == []
+    session.pong(T0)
+    assert session.phase is Phase.IDLE
+
+
+def test_dialling_twice_is_a_bug_of_ours():
+    session = in_phase(Phase.DIALING)
+    with pytest.raises(IllegalTransition):
+        session.dial(T0)
+
+
+def test_a_dial_ends_exactly_at_its_deadline():
+    session = in_phase(Phase.DIALING)
+    deadline_ns = T0 + Timing().dial_ns
+    assert session.deadline_ns == deadline_ns
+    assert session.tick(deadline_ns - 1) == []
+    assert session.tick(deadline_ns) == [Abort()]
+    [ended] = session.lost(ConnectionLost(), deadline_ns)
+    assert isinstance(ended, Ended)
+    assert isinstance(ended.cause, DialFailed)
+    assert (ended.cause.stage, ended.cause.endpoint) == ("upgrade", "wss://venue")
+    assert (ended.live_ns, ended.was_live) == (0, False)
+
+
+def test_a_failed_dial_ends_with_its_own_cause():
+    session = in_phase(Phase.DIALING)
+    cause = DialFailed("tcp", "wss://venue", "refused")
+    assert session.lost(cause, T0 + 1) == [Ended(cause, 0, was_live=False)]
+
+
+def test_a_transport_that_opens_after_the_retirement_is_aborted():
+    session = in_phase(Phase.DIALING)
+    assert session.retire(T0) == [Close()]
+    assert session.opened(T0 + 1) == [Abort()]
+    assert session.lost(ConnectionLost(), T0 + 2) == [Ended(None, 0, was_live=False)]
+
+
+# -- subscribing ------------------------------------------------------------------------------
+
+
+def test_setup_comes_before_the_subscribes_and_ids_never_repeat():
+    session = make("x", "y", "z", codec=ToyCodec(setups=2), per_request=2)
+    session.dial(T0)
+    effects = session.opened(T0)
+    assert sent(effects) == ["setup 1", "setup 2", "subscribe 3 x y", "subscribe 4 z"]
+
+
+def test_live_needs_every_topic_granted_or_refused():
+    session = make("x", "y", "z", per_request=1)
+    session.dial(T0)
+    session.opened(T0)
+    assert session.control(Ack(1), T0) == [Confirmed(("x",))]
+    [refused] = session.control(Refusal(2, 7, "no such topic"), T0)
+    assert isinstance(refused, Refused)
+    assert (refused.error.topic, refused.error.code) == ("y", 7)
+    assert session.phase is Phase.SUBSCRIBING
+    assert session.control(Ack(3), T0) == [Confirmed(("z",)), Live()]
+    assert session.phase is Phase.LIVE
+
+
+def test_acks_are_matched_by_id_in_any_order():
+    session = make("x", "y", per_request=1)
+    session.dial(T0)
+    session.opened(T0)
+    assert session.control(Ack(2), T0) == [Confirmed(("y",))]
+    assert session.control(Ack(2), T0) == []
+    assert session.control(Ack(99), T0) == []
+    assert session.control(Ack(1), T0) == [Confirmed(("x",)), Live()]
+    assert session.control(Ack(1), T0) == []
+
+
+def test_a_topic_that_is_silently_left_out_of_the_ack_is_refused():
+    session = in_phase(Phase.SUBSCRIBING, "x", "y")
+    confirmed, refused, live = session.control(Ack(1, ("x",)), T0)
+    assert confirmed == Confirmed(("x",))
+    assert isinstance(refused, Refused)
+    assert (refused.error.topic, refused.error.code) == ("y", None)
+    assert live == Live()
+
+
+def test_an_ack_that_grants_nothing_confirms_nothing():
+    session = in_phase(Phase.SUBSCRIBING, "x")
+    refused, live = session.control(Ack(1, ()), T0)
+    assert isinstance(refused, Refused)
+    assert live == Live()
+
+
+def test_topics_nobody_asked_for_are_not_confirmed():
+    session = in_phase(Phase.SUBSCRIBING, "x")
+    assert session.control(Ack(1, ("x", "stranger")), T0) == [Confirmed(("x",)), Live()]
+
+
+def test_one_bad_topic_is_found_by_halving_and_costs_nobody_else():
+    topics = ("a", "b", "bad", "d", "e")
+    session = in_phase(Phase.SUBSCRIBING, *topics)
+    effects = session.control(Refusal(1, 2, "invalid request"), T0)
+    waiting = [text.split() for text in sent(effects)]
+    granted: list[str] = []
+    refused: list[str] = []
+    answers = 0
+    while waiting:
+        _, number, *asked = waiting.pop(0)
+        answers += 1
+        if "bad" in asked:
+            effects = session.control(Refusal(int(number), 2, "invalid request"), T0)
+        else:
+            effects = session.control(Ack(int(number)), T0)
+        waiting += [text.split() for text in sent(effects)]
+        for effect in effects:
+            if isinstance(effect, Confirmed):
+                granted += effect.topics
+            elif isinstance(effect, Refused):
+                refused.append(effect.error.topic)
+    assert (sorted(granted), refused) == (["a", "b", "d", "e"], ["bad"])
+    assert session.phase is Phase.LIVE
+    assert answers <= 2 * len(topics)
+
+
+def test_a_subscribe_without_an_answer_ends_the_session_exactly_at_the_deadline():
+    session = in_phase(Phase.SUBSCRIBING)
+    deadline_ns = T0 + Timing().ack_ns
+    session.heard_ns = deadline_ns - 1
+    assert not any(isinstance(e, Abort) for e in session.tick(deadline_ns - 1))
+    assert session.tick(deadline_ns) == [Abort()]
+    [ended] = session.lost(ConnectionLost(), deadline_ns)
+    assert isinstance(ended, Ended)
+    assert isinstance(ended.cause, DialFailed)
+    assert ended.cause.stage == "subscribe"
+
+
+def test_a_request_without_an_answer_ends_a_live_session_too():
+    session = in_phase(Phase.LIVE, codec=ToyCodec(lists=True))
+    assert session.phase is Phase.LIVE
+    session.heard_ns = T0 + 10 * SECOND - 1
+    assert session.tick(T0 + 10 * SECOND) == [Abort()]
+    [ended] = session.lost(ConnectionLost(), T0 + 10 * SECOND)
+    assert isinstance(ended, Ended)
+    assert isinstance(ended.cause, Stalled)
+    assert "listing" in ended.cause.evidence
+
+
+def test_a_refused_setup_is_said_and_ends_nothing():
+    session = make("x", codec=ToyCodec(setups=1))
+    session.dial(T0)
+    session.opened(T0)
+    [said] = session.control(Refusal(1, -32602, "Invalid params"), T0)
+    assert said == Said("venue", "the venue refused a request (-32602)", "Invalid params")
+    assert session.control(Ack(2), T0) == [Confirmed(("x",)), Live()]
+
+
+def test_a_refusal_that_names_no_request_is_said():
+    session = in_phase(Phase.LIVE)
+    [said] = session.control(Refusal(None, -2015, "key revoked"), T0)
+    assert isinstance(said, Said)
+    assert said.evidence == "key revoked"
+
+
+@pytest.mark.parametrize("phase", [Phase.SUBSCRIBING, Phase.LIVE, Phase.DRAINING])
+def test_too_many_requests_ends_the_session_and_says_so(phase):
+    session = in_phase(phase)
+    assert session.control(Refusal(None, 10028, "too_many_requests", limited=True), T0) == [Abort()]
+    [ended] = session.lost(ConnectionLost(), T0)
+    assert isinstance(ended, Ended)
+    assert isinstance(ended.cause, RateLimited)
+    assert ended.cause.status == 10028
+
+
+# -- listing ----------------------------------------------------------------------------------
+
+
+def test_a_topic_that_was_acked_but_is_not_listed_is_refused():
+    session = in_phase(Phase.LIVE, "x", "y", codec=ToyCodec(lists=True))
+    [refused] = session.control(Listing(2, ("x", "stranger")), T0)
+    assert isinstance(refused, Refused)
+    assert refused.error.topic == "y"
+    assert session.control(Listing(2, ()), T0) == []  # answered already
+
+
+def test_a_listing_that_names_everything_changes_nothing():
+    session = in_phase(Phase.LIVE, "x", codec=ToyCodec(lists=True))
+    assert session.control(Listing(2, ("x",)), T0) == []
+
+
+# -- what the venue says ------------------------------------------------------------------------
+
+
+def test_a_heartbeat_that_asks_is_answered_at_once_and_counts_against_the_budget():
+    messages = five_a_second()
+    session = make("x", messages=messages)
+    session.dial(T0)
+    session.opened(T0)
+    reply = Request(0, "reply", "alive")
+    for _ in range(4):
+        assert session.control(Heartbeat(reply), T0) == [Send("alive")]
+    assert messages.wait_ns(T0) == SECOND
+    assert session.control(Heartbeat(reply), T0) == [Send("alive")]  # not ours to delay
+    assert session.control(Heartbeat(), T0) == []
+    assert session.requests.deadline_ns == T0 + Timing().ack_ns  # a reply awaits no answer
+
+
+def test_status_is_said_and_strays_are_not():
+    session = in_phase(Phase.LIVE)
+    [said] = session.control(Status("maintenance"), T0)
+    assert said == Said("venue", "the venue announced something", "maintenance")
+    assert session.control(Stray("?"), T0) == []
+
+
+def test_a_shutdown_notice_asks_for_a_replacement_once():
+    session = in_phase(Phase.LIVE)
+    said, expiring = session.control(Shutdown("serverShutdown"), T0)
+    assert isinstance(said, Said)
+    assert isinstance(expiring, Expiring)
+    assert session.control(Shutdown("serverShutdown"), T0) == []
+    assert session.phase is Phase.LIVE
+
+
+@pytest.mark.parametrize("phase", [Phase.CLOSING, Phase.ENDED])
+def test_what_crosses_our_close_is_ignored(phase):
+    session = in_phase(phase)
+    for reading in (Ack(1), Refusal(1, 10028, "", limited=True), Shutdown("now"), Status("?")):
+        assert session.control(reading, T0) == []
+
+
+# -- lifetime -----------------------------------------------------------------------------------
+
+
+def test_the_lifetime_counts_from_the_upgrade():
+    session = make("x", timing=Timing(lifetime_ns=60 * SECOND))
+    session.dial(T0)
+    session.opened(T0 + 3 * SECOND)
+    session.control(Ack(1), T0 + 7 * SECOND)
+    end_ns = T0 + 63 * SECOND
+    session.heard_ns = end_ns - 1
+    assert session.tick(end_ns - 1) == []
+    assert session.deadline_ns == end_ns
+    said, expiring = session.tick(end_ns)
+    assert isinstance(said, Said)
+    assert expiring == Expiring("its lifetime is nearly over")
+    assert session.tick(end_ns) == []
+    assert session.deadline_ns == end_ns - 1 + PATH.quiet_ns
+
+
+# -- silence ------------------------------------------------------------------------------------
+
+
+def test_silence_is_probed_and_ends_the_session_exactly_at_quiet_plus_pong():
+    session = in_phase(Phase.LIVE)
+    heard_ns = session.heard_ns = T0 + 50 * MS
+    assert session.deadline_ns == heard_ns + PATH.quiet_ns
+    assert session.tick(heard_ns + PATH.quiet_ns - 1) == []
+    assert session.tick(heard_ns + PATH.quiet_ns) == [Ping()]
+    dead_ns = heard_ns + PATH.quiet_ns + PATH.pong_ns
+    assert session.deadline_ns == dead_ns
+    assert session.tick(dead_ns - 1) == []
+    assert session.tick(dead_ns) == [Abort()]
+    [ended] = session.lost(ConnectionLost(1006), dead_ns + 1)
+    assert isinstance(ended, Ended)
+    assert isinstance(ended.cause, Stalled)
+    assert ended.cause.silent_ns == PATH.quiet_ns + PATH.pong_ns
+    assert ended.was_live
+
+
+def test_the_path_watchdog_is_armed_by_the_upgrade_and_not_by_the_first_frame():
+    session = in_phase(Phase.SUBSCRIBING)
+    assert session.tick(T0 + PATH.quiet_ns) == [Ping()]
+    assert session.tick(T0 + PATH.quiet_ns + PATH.pong_ns) == [Abort()]
+
+
+def test_a_pong_keeps_the_session_and_measures_the_round_trip():
+    session = in_phase(Phase.LIVE)
+    assert session.tick(T0 + SECOND) == [Ping()]
+    session.heard_ns = T0 + SECOND + 30 * MS
+    session.pong(session.heard_ns)
+    assert session.rtt_ns == 30 * MS
+    assert session.tick(T0 + 2 * SECOND) == []
+
+
+# -- budgets ------------------------------------------------------------------------------------
+
+
+def test_frames_wait_for_the_message_budget_in_order():
+    messages = five_a_second()
+    session = make(*"abcdefg", messages=messages, per_request=1)
+    session.dial(T0)
+    assert ids_of(session.opened(T0)) == [1, 2, 3, 4, 5]
+    session.heard_ns = T0 + 1
+    assert session.deadline_ns == T0 + SECOND
+    assert session.tick(T0 + SECOND - 1) == []
+    assert ids_of(session.tick(T0 + SECOND)) == [6, 7]
+
+
+def test_answering_a_ping_costs_one_message():
+    messages = five_a_second()
+    session = make(*"abcdef", messages=messages, per_request=1)
+    session.dial(T0)
+    session.pinged(T0)
+    assert ids_of(session.opened(T0)) == [1, 2, 3, 4]
+
+
+def test_subscribes_wait_for_the_shared_credit_pool():
+    pool = Budget(Credit(15, 10))
+    session = make("a", "b", codec=ToyCodec(pool="subs"), pools={"subs": pool}, per_request=1)
+    session.dial(T0)
+    assert ids_of(session.opened(T0)) == [1]
+    session.heard_ns = T0 + 400 * MS
+    assert session.tick(T0 + 500 * MS - 1) == []
+    assert ids_of(session.tick(T0 + 500 * MS)) == [2]
+
+
+def test_an_answer_is_awaited_from_the_sending_and_not_from_the_queueing():
+    pool = Budget(Credit(10, 1))
+    session = make("a", "b", codec=ToyCodec(pool="subs"), pools={"subs": pool}, per_request=1)
+    session.dial(T0)
+    session.opened(T0)
+    session.control(Ack(1), T0)
+    late_ns = session.heard_ns = T0 + 10 * SECOND
+    assert ids_of(session.tick(late_ns)) == [2]
+    assert session.requests.deadline_ns == late_ns + Timing().ack_ns
+
+
+# -- resubscribing --------------------------------------------------------------------------------
+
+
+def test_resubscribing_asks_the_venue_for_the_state_anew():
+    session = in_phase(Phase.LIVE, "x", "y")
+    effects = session.resubscribe("y", T0)
+    assert sent(effects) == ["unsubscribe 2 y", "subscribe 3 y"]
+    assert session.subscriptions.stands("y") is Wish.PENDING
+    assert session.resubscribe("y", T0) == []  # under way already
+    assert session.control(Ack(2), T0) == []
+    assert session.control(Ack(3), T0) == [Confirmed(("y",))]
+    assert session.phase is Phase.LIVE
+
+
+@pytest.mark.parametrize("phase", [Phase.IDLE, Phase.SUBSCRIBING, Phase.DRAINING, Phase.ENDED])
+def test_only_a_live_session_resubscribes(phase):
+    assert in_phase(phase).resubscribe("x", T0) == []
+
+
+def test_a_topic_of_another_session_is_not_resubscribed():
+    assert in_phase(Phase.LIVE, "x").resubscribe("stranger", T0) == []
+
+
+# -- the end --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("phase", OPEN)
+def test_losing_the_transport_ends_the_session_once(phase):
+    session = in_phase(phase)
+    cause = ConnectionLost(1000, "bye")
+    [ended] = session.lost(cause, T0 + SECOND)
+    assert isinstance(ended, Ended)
+    planned = phase in {Phase.DRAINING, Phase.CLOSING}
+    assert ended.cause is (None if planned else cause)
+    assert session.lost(cause, T0 + SECOND) == []
+    assert session.deadline_ns is None
+    assert session.tick(T0 + 100 * SECOND) == []
+
+
+def test_a_clean_close_that_nobody_asked_for_is_a_failure():
+    [ended] = in_phase(Phase.LIVE).lost(ConnectionLost(1000), T0 + 5 * SECOND)
+    assert isinstance(ended, Ended)
+    assert isinstance(ended.cause, ConnectionLost)
+    assert (ended.live_ns, ended.was_live) == (5 * SECOND, True)
+
+
+def test_a_session_that_was_never_dialled_ends_at_once():
+    session = in_phase(Phase.IDLE)
+    assert session.retire(T0) == [Ended(None, 0, was_live=False)]
+    assert session.phase is Phase.ENDED
+
+
+@pytest.mark.parametrize("phase", [Phase.DIALING, Phase.SUBSCRIBING])
+def test_a_session_that_is_not_live_closes_at_once(phase):
+    session = in_phase(phase)
+    assert session.retire(T0) == [Close()]
+    assert session.phase is Phase.CLOSING
+
+
+@pytest.mark.parametrize("phase", [Phase.DRAINING, Phase.CLOSING, Phase.ENDED])
+def test_retiring_twice_does_nothing(phase):
+    session = in_phase(phase)
+    assert session.retire(T0) == []
+    assert session.phase is phase
+
+
+def test_a_retired_session_drains_exactly_as_long_as_it_may():
+    session = in_phase(Phase.DRAINING)
+    deadline_ns = T0 + Timing().drain_ns
+    assert session.deadline_ns == deadline_ns
+    assert session.tick(deadline_ns - 1) == []
+    assert session.tick(deadline_ns) == [Close()]
+    assert session.phase is Phase.CLOSING
+
+
+def test_draining_may_be_cut_short():
+    session = in_phase(Phase.DRAINING)
+    assert session.drained(T0) == [Close()]
+    assert session.drained(T0) == []
+
+
+def test_a_closing_handshake_that_hangs_is_aborted_exactly_at_its_deadline():
+    session = in_phase(Phase.CLOSING)
+    deadline_ns = T0 + Timing().close_ns
+    assert session.deadline_ns == deadline_ns
+    assert session.tick(deadline_ns - 1) == []
+    assert session.tick(deadline_ns) == [Abort(), Ended(None, 0, was_live=False)]
+    assert session.tick(deadline_ns + 1) == []
+
+
+@pytest.mark.parametrize("phase", [Phase.IDLE, Phase.CLOSING, Phase.ENDED])
+def test_there_is_nothing_to_abort(phase):
+    session = in_phase(phase)
+    assert session.abort(DecodeError("rubbish"), T0) == []
+    assert session.phase is phase
+
+
+def test_an_abort_keeps_its_cause_whatever_the_transport_says():
+    session = in_phase(Phase.LIVE)
+    cause = DecodeError("rubbish")
+    assert session.abort(cause, T0) == [Abort()]
+    assert session.lost(ConnectionLost(1006), T0) == [Ended(cause, 0, was_live=True)]
+
+
+def test_the_end_settles_every_request():
+    session = make("a", "b", "c", messages=Budget(), per_request=1)
+    session.dial(T0)
+    session.opened(T0)
+    session.control(Ack(1), T0)
+    session.lost(ConnectionLost(), T0)
+    assert session.requests.outcomes == {
+        Outcome.ANSWERED: 1,
+        Outcome.REJECTED: 0,
+        Outcome.NOT_SENT: 0,
+        Outcome.UNKNOWN: 2,
+    }

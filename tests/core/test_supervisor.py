@@ -1,0 +1,438 @@
+"""Lines: every cell of the table, make before break, budgets, endpoints, breaker."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from gapless.core.backoff import BackoffPolicy
+from gapless.core.budget import Budget, Window
+from gapless.core.supervisor import (
+    LINE_TRANSITIONS,
+    OVERLAP_NS,
+    POSTPONE_NS,
+    Action,
+    LineSignal,
+    LineState,
+    Retire,
+    Start,
+    Supervisor,
+    line_step,
+)
+from gapless.errors import (
+    ConnectionLost,
+    DialFailed,
+    IllegalTransition,
+    RateLimited,
+    Stalled,
+)
+
+MS = 1_000_000
+SECOND = 1_000_000_000
+T0 = 1_000 * SECOND
+POLICY = BackoffPolicy()
+REFUSED = DialFailed("tcp", "wss://venue", "refused")
+
+
+def make(
+    *lines: str, endpoints: int = 1, dials: Budget | None = None, seed: int = 1
+) -> Supervisor:
+    return Supervisor(lines or ("a",), endpoints, dials or Budget(), POLICY, Random(seed))
+
+
+def up(*lines: str, endpoints: int = 1, dials: Budget | None = None) -> Supervisor:
+    """Return a supervisor whose lines are all live, at `T0`."""
+    supervisor = make(*lines, endpoints=endpoints, dials=dials)
+    for start in starts(supervisor.reconcile(T0)):
+        supervisor.live(start.epoch, T0)
+    return supervisor
+
+
+def starts(actions: list[Action]) -> list[Start]:
+    return [action for action in actions if isinstance(action, Start)]
+
+
+def next_start(supervisor: Supervisor, now_ns: int) -> tuple[int, Start]:
+    """Let time pass from deadline to deadline until something starts."""
+    for _ in range(100):
+        if found := starts(supervisor.reconcile(now_ns)):
+            return now_ns, found[0]
+        deadline_ns = supervisor.deadline_ns
+        assert deadline_ns is not None
+        assert deadline_ns > now_ns, "a deadline in the past would spin"
+        now_ns = deadline_ns
+    raise AssertionError("nothing starts")
+
+
+# -- the table ------------------------------------------------------------------------------
+
+L, G = LineState, LineSignal
+TABLE = {
+    L.DOWN: {G.WAIT: L.COOLING, G.START: L.STARTING, G.HALT: L.HALTED, G.STOP: L.STOPPED},
+    L.COOLING: {G.WAIT: L.COOLING, G.START: L.STARTING, G.HALT: L.HALTED, G.STOP: L.STOPPED},
+    L.STARTING: {G.LIVE: L.UP, G.LOST: L.DOWN, G.HALT: L.HALTED, G.STOP: L.STOPPED},
+    L.UP: {G.LOST: L.DOWN, G.ROTATE: L.ROTATING, G.HALT: L.HALTED, G.STOP: L.STOPPED},
+    L.ROTATING: {
+        G.SWITCH: L.UP,
+        G.KEEP: L.UP,
+        G.LOST: L.STARTING,
+        G.HALT: L.HALTED,
+        G.STOP: L.STOPPED,
+    },
+    L.HALTED: {G.STOP: L.STOPPED},
+    L.STOPPED: {},
+}
+
+
+@pytest.mark.parametrize("signal", list(LineSignal))
+@pytest.mark.parametrize("state", list(LineState))
+def test_every_cell_of_the_table(state, signal):
+    if signal in TABLE[state]:
+        assert line_step(state, signal) is TABLE[state][signal]
+        assert LINE_TRANSITIONS[state][signal] is TABLE[state][signal]
+    else:
+        with pytest.raises(IllegalTransition, match=f"{signal.name} while {state.name}"):
+            line_step(state, signal)
+
+
+def test_the_table_cannot_be_changed():
+    with pytest.raises(TypeError):
+        LINE_TRANSITIONS[LineState.STOPPED] = {}  # type: ignore[index]
+
+
+# -- starting ---------------------------------------------------------------------------------
+
+
+def test_every_line_starts_at_once_with_an_epoch_and_an_endpoint_of_its_own():
+    supervisor = make("a", "b", "c", endpoints=2)
+    assert supervisor.reconcile(T0) == [
+        Start("a", 1, 0, "first"),
+        Start("b", 2, 1, "first"),
+        Start("c", 3, 0, "first"),
+    ]
+    assert supervisor.reconcile(T0) == []
+    assert set(supervisor.states().values()) == {LineState.STARTING}
+    assert supervisor.deadline_ns is None
+    supervisor.live(2, T0)
+    assert supervisor.states()["b"] is LineState.UP
+    supervisor.live(2, T0)
+    supervisor.live(99, T0)
+    assert supervisor.states()["b"] is LineState.UP
+
+
+def test_dials_are_paid_from_the_budget():
+    supervisor = make("a", "b", "c", dials=Budget(Window(2, 10 * SECOND)))
+    assert [start.line for start in starts(supervisor.reconcile(T0))] == ["a", "b"]
+    assert supervisor.states()["c"] is LineState.COOLING
+    assert supervisor.deadline_ns == T0 + 10 * SECOND
+    assert supervisor.retry_in_ns("c", T0 + 3 * SECOND) == 7 * SECOND
+    assert supervisor.retry_in_ns("a", T0) is None
+    assert supervisor.reconcile(T0 + 10 * SECOND - 1) == []
+    assert [start.line for start in starts(supervisor.reconcile(T0 + 10 * SECOND))] == ["c"]
+
+
+def test_a_budget_is_shared_between_feeds():
+    dials = Budget(Window(1, 10 * SECOND))
+    one, two = make("a", dials=dials), make("a", dials=dials)
+    assert len(one.reconcile(T0)) == 1
+    assert two.reconcile(T0) == []
+    at_ns, _ = next_start(two, T0)
+    assert at_ns == T0 + 10 * SECOND
+
+
+# -- after a loss -----------------------------------------------------------------------------
+
+
+def test_a_lost_session_is_followed_by_the_next_epoch_almost_at_once():
+    supervisor = up("a")
+    supervisor.ended(1, ConnectionLost(1006), 60 * SECOND, T0)
+    assert supervisor.states()["a"] is LineState.DOWN
+    at_ns, start = next_start(supervisor, T0)
+    assert at_ns - T0 <= POLICY.flap_first_ns
+    assert (start.epoch, start.endpoint) == (2, 0)
+    assert start.cause == "closed with 1006"
+
+
+def test_what_is_told_of_a_session_of_the_past_changes_nothing():
+    supervisor = up("a")
+    supervisor.ended(1, ConnectionLost(), 0, T0)
+    next_start(supervisor, T0)
+    before = supervisor.states()
+    supervisor.ended(1, ConnectionLost(), 0, T0)
+    supervisor.live(1, T0)
+    assert supervisor.rotate(1, "late", T0) is False
+    assert supervisor.states() == before
+
+
+def test_a_planned_end_of_the_current_session_is_followed_at_once():
+    supervisor = up("a")
+    supervisor.ended(1, None, 0, T0)
+    assert starts(supervisor.reconcile(T0)) == [Start("a", 2, 0, "planned")]
+
+
+def test_a_dial_that_failed_moves_on_to_the_next_endpoint():
+    supervisor = make("a", endpoints=3)
+    [start] = starts(supervisor.reconcile(T0))
+    seen, now_ns = [start.endpoint], T0
+    for _ in range(3):
+        supervisor.ended(start.epoch, REFUSED, 0, now_ns)
+        now_ns, start = next_start(supervisor, now_ns)
+        seen.append(start.endpoint)
+    assert seen == [0, 1, 2, 0]
+
+
+def test_an_endpoint_that_worked_is_kept():
+    supervisor = up("a", endpoints=3)
+    supervisor.ended(1, ConnectionLost(1006), 60 * SECOND, T0)
+    _, start = next_start(supervisor, T0)
+    assert start.endpoint == 0
+
+
+def test_backoff_is_reset_by_useful_data_and_not_by_a_handshake():
+    flapping, useful = up("a"), up("a")
+    waits = {}
+    for name, supervisor, useful_ns in (("flap", flapping, 0), ("use", useful, 60 * SECOND)):
+        now_ns, epoch = T0, 1
+        for _ in range(6):
+            supervisor.ended(epoch, ConnectionLost(1006), useful_ns, now_ns)
+            at_ns, start = next_start(supervisor, now_ns)
+            waits[name], now_ns, epoch = at_ns - now_ns, at_ns + 60 * SECOND, start.epoch
+            supervisor.live(epoch, now_ns)
+    assert waits["use"] <= POLICY.flap_first_ns
+    assert waits["flap"] >= 8 * SECOND
+
+
+def test_two_hundred_lines_lost_at_once_are_spread_out():
+    names = [f"a{number}" for number in range(200)]
+    supervisor = up(*names)
+    for epoch in range(1, 201):
+        supervisor.ended(epoch, ConnectionLost(1006), 60 * SECOND, T0)
+    times, now_ns = [], T0
+    while len(times) < 200:
+        found = starts(supervisor.reconcile(now_ns))
+        times += [now_ns] * len(found)
+        deadline_ns = supervisor.deadline_ns
+        now_ns = deadline_ns if deadline_ns is not None else now_ns
+    assert times[-1] - T0 <= 200 * POLICY.flap_each_ns
+    assert times[-1] - T0 >= SECOND
+    for begin_ns in range(T0, times[-1], 100 * MS):
+        assert sum(begin_ns <= time < begin_ns + 100 * MS for time in times) <= 60
+    assert len({start for start in times}) > 190
+
+
+# -- the breaker --------------------------------------------------------------------------------
+
+
+def test_nobody_dials_before_the_venue_allows_it():
+    dials = Budget()
+    supervisor, other = up("a", "b", dials=dials), make("z", dials=dials)
+    supervisor.ended(1, RateLimited(429, 60 * SECOND), 0, T0)
+    supervisor.ended(2, ConnectionLost(1006), 60 * SECOND, T0)  # would be back at once
+    for feed in (supervisor, other):
+        at_ns, _ = next_start(feed, T0)
+        assert at_ns >= T0 + 60 * SECOND
+
+
+def test_a_policy_close_opens_the_breaker_and_never_halts():
+    supervisor = up("a")
+    now_ns, epoch, waits = T0, 1, []
+    for _ in range(8):
+        supervisor.ended(epoch, ConnectionLost(1008, "go away"), 0, now_ns)
+        at_ns, start = next_start(supervisor, now_ns)
+        waits.append(at_ns - now_ns)
+        now_ns, epoch = at_ns, start.epoch
+    assert waits[0] >= POLICY.policy_ns // 2
+    assert waits[-1] >= POLICY.policy_max_ns // 2
+    assert max(waits) <= POLICY.policy_max_ns
+    assert supervisor.halted is None
+
+
+# -- make before break ----------------------------------------------------------------------------
+
+
+def test_a_successor_is_live_and_has_overlapped_before_the_old_session_retires():
+    supervisor = up("a", endpoints=2)
+    assert supervisor.rotate(1, "its lifetime is nearly over", T0)
+    assert supervisor.deadline_ns == T0
+    assert supervisor.reconcile(T0) == [Start("a", 2, 1, "its lifetime is nearly over")]
+    assert supervisor.states()["a"] is LineState.ROTATING
+    assert supervisor.deadline_ns is None
+    live_ns = T0 + 3 * SECOND
+    supervisor.live(2, live_ns)
+    assert supervisor.deadline_ns == live_ns + OVERLAP_NS
+    assert supervisor.reconcile(live_ns + OVERLAP_NS - 1) == []
+    assert supervisor.reconcile(live_ns + OVERLAP_NS) == [Retire(1, "its lifetime is nearly over")]
+    assert supervisor.states()["a"] is LineState.UP
+    supervisor.ended(1, None, 60 * SECOND, live_ns + 2 * SECOND)
+    assert supervisor.states()["a"] is LineState.UP
+    supervisor.ended(2, ConnectionLost(), 60 * SECOND, live_ns + 3 * SECOND)
+    assert supervisor.states()["a"] is LineState.DOWN
+
+
+def test_asking_twice_is_no_news():
+    supervisor = up("a")
+    assert supervisor.rotate(1, "one", T0)
+    assert not supervisor.rotate(1, "two", T0)
+    assert starts(supervisor.reconcile(T0)) == [Start("a", 2, 0, "one")]
+    assert not supervisor.rotate(1, "three", T0)
+
+
+def test_a_successor_that_fails_costs_nothing_and_is_tried_again():
+    supervisor = up("a", endpoints=2)
+    supervisor.rotate(1, "shutdown", T0)
+    supervisor.reconcile(T0)
+    supervisor.ended(2, REFUSED, 0, T0 + SECOND)
+    assert supervisor.states()["a"] is LineState.UP
+    at_ns, start = next_start(supervisor, T0 + SECOND)
+    assert at_ns == T0 + SECOND + POSTPONE_NS
+    assert (start.epoch, start.cause) == (3, "shutdown")
+
+
+def test_the_successor_carries_on_when_the_old_session_is_lost_meanwhile():
+    supervisor = up("a")
+    supervisor.rotate(1, "shutdown", T0)
+    supervisor.reconcile(T0)
+    supervisor.ended(1, ConnectionLost(1001), 60 * SECOND, T0 + 1)
+    assert supervisor.states()["a"] is LineState.STARTING
+    assert supervisor.reconcile(T0 + 1) == []  # no third session
+    supervisor.live(2, T0 + 2)
+    assert supervisor.states()["a"] is LineState.UP
+
+
+def test_a_successor_that_is_live_takes_over_at_once_when_the_old_session_is_lost():
+    supervisor = up("a")
+    supervisor.rotate(1, "shutdown", T0)
+    supervisor.reconcile(T0)
+    supervisor.live(2, T0 + 1)
+    supervisor.ended(1, ConnectionLost(1001), 60 * SECOND, T0 + 2)
+    assert supervisor.states()["a"] is LineState.UP
+    assert supervisor.reconcile(T0 + 10 * SECOND) == []
+
+
+def test_a_notice_that_comes_while_a_session_starts_is_not_forgotten():
+    supervisor = make("a")
+    supervisor.reconcile(T0)
+    assert supervisor.rotate(1, "the venue will end this session", T0, urgent=True)
+    assert supervisor.reconcile(T0) == []  # it does not work yet: nothing to replace
+    supervisor.live(1, T0 + 1)
+    [start] = starts(supervisor.reconcile(T0 + 1))
+    assert (start.epoch, start.cause) == (2, "the venue will end this session")
+
+
+def test_a_notice_to_a_successor_is_not_forgotten():
+    supervisor = up("a")
+    supervisor.rotate(1, "lifetime", T0)
+    supervisor.reconcile(T0)
+    supervisor.live(2, T0)
+    assert supervisor.rotate(2, "shutdown", T0 + 1)
+    assert not supervisor.rotate(2, "shutdown", T0 + 1)
+    actions = supervisor.reconcile(T0 + OVERLAP_NS)
+    assert [action.epoch for action in actions] == [1]
+    assert supervisor.deadline_ns == T0 + 1
+    [start] = starts(supervisor.reconcile(T0 + OVERLAP_NS))
+    assert (start.epoch, start.cause) == (3, "shutdown")
+
+
+def test_a_notice_to_a_successor_outlives_the_loss_of_the_old_session():
+    supervisor = up("a")
+    supervisor.rotate(1, "lifetime", T0)
+    supervisor.reconcile(T0)
+    assert supervisor.rotate(2, "shutdown", T0 + 1)
+    supervisor.ended(1, ConnectionLost(), 60 * SECOND, T0 + 2)
+    supervisor.live(2, T0 + 3)
+    [start] = starts(supervisor.reconcile(T0 + 3))
+    assert start.epoch == 3
+
+
+def test_a_notice_to_a_session_that_is_lost_before_it_works_is_void():
+    supervisor = make("a")
+    supervisor.reconcile(T0)
+    supervisor.rotate(1, "shutdown", T0)
+    supervisor.ended(1, ConnectionLost(), 0, T0 + 1)
+    _, start = next_start(supervisor, T0 + 1)
+    supervisor.live(start.epoch, T0 + SECOND)
+    assert supervisor.reconcile(T0 + SECOND) == []
+
+
+def test_a_replacement_waits_while_the_dial_budget_is_nearly_used_up():
+    dials = Budget(Window(10, 60 * SECOND))
+    supervisor = up("a", dials=dials)
+    for _ in range(7):
+        dials.spend(T0)
+    supervisor.rotate(1, "unproven", T0)
+    assert supervisor.reconcile(T0) == []
+    assert supervisor.deadline_ns == T0 + POSTPONE_NS
+    at_ns, _ = next_start(supervisor, T0)
+    assert at_ns == T0 + 60 * SECOND
+
+
+def test_an_urgent_replacement_may_use_the_reserve_and_no_more():
+    dials = Budget(Window(10, 60 * SECOND))
+    supervisor = up("a", dials=dials)
+    for _ in range(8):
+        dials.spend(T0)
+    supervisor.rotate(1, "shutdown", T0, urgent=True)
+    assert len(starts(supervisor.reconcile(T0))) == 1
+    supervisor.ended(2, REFUSED, 0, T0)
+    at_ns, _ = next_start(supervisor, T0)
+    assert at_ns >= T0 + 60 * SECOND
+
+
+# -- halting and stopping ---------------------------------------------------------------------
+
+
+def test_the_unknown_halts_one_line_and_the_others_go_on():
+    supervisor = up("a", "b")
+    supervisor.ended(1, KeyError("surprise"), 0, T0)
+    assert supervisor.states() == {"a": LineState.HALTED, "b": LineState.UP}
+    assert supervisor.halted is None
+    assert supervisor.reconcile(T0 + 100 * SECOND) == []
+    supervisor.ended(2, KeyError("another"), 0, T0)
+    assert supervisor.halted == "KeyError: 'surprise'"
+    assert supervisor.deadline_ns is None
+
+
+def test_halting_retires_what_the_line_has():
+    supervisor = up("a")
+    supervisor.rotate(1, "lifetime", T0)
+    supervisor.reconcile(T0)
+    supervisor.halt("a", "enough")
+    assert supervisor.reconcile(T0) == [Retire(1, "halted"), Retire(2, "halted")]
+    assert supervisor.reconcile(T0) == []
+    supervisor.halt("a", "again")
+    assert supervisor.halted == "enough"
+    supervisor.ended(1, None, 0, T0)
+    supervisor.live(2, T0)
+
+
+@pytest.mark.parametrize("state", [s for s in LineState if s is not LineState.STOPPED])
+def test_a_stopped_supervisor_retires_what_there_is_and_starts_nothing(state):
+    supervisor = make("a") if state is LineState.DOWN else up("a")
+    match state:
+        case LineState.COOLING:
+            supervisor.ended(1, RateLimited(429, SECOND), 0, T0)
+            supervisor.reconcile(T0)
+        case LineState.STARTING:
+            supervisor.ended(1, None, 0, T0)
+            supervisor.reconcile(T0)
+        case LineState.ROTATING:
+            supervisor.rotate(1, "lifetime", T0)
+            supervisor.reconcile(T0)
+        case LineState.HALTED:
+            supervisor.halt("a", "enough")
+    assert supervisor.states()["a"] is state
+    supervisor.stop()
+    retired = {
+        LineState.STARTING: [2],
+        LineState.UP: [1],
+        LineState.ROTATING: [1, 2],
+        LineState.HALTED: [1],
+    }
+    assert [a.epoch for a in supervisor.reconcile(T0)] == retired.get(state, [])
+    assert supervisor.states()["a"] is LineState.STOPPED
+    assert supervisor.reconcile(T0 + 10**15) == []
+    assert supervisor.deadline_ns is None
+    supervisor.ended(1, Stalled(1, "late"), 0, T0)
+    assert not supervisor.rotate(1, "late", T0)
+    assert supervisor.reconcile(T0 + 10**15) == []

@@ -1,0 +1,180 @@
+"""From words to a plan, and every contradiction named before any I/O."""
+
+from __future__ import annotations
+
+import pytest
+
+from gapless.core.outlet import Overflow
+from gapless.errors import ConfigError, UsageError
+from gapless.planning import (
+    LIFETIME_MARGIN_NS,
+    Budgets,
+    Options,
+    Subscription,
+    assemble,
+    bbo,
+    book,
+    ticker,
+    trades,
+)
+from gapless.venues._registry import VENUES, load
+
+SECOND = 1_000_000_000
+DERIBIT, BINANCE = load("deribit"), load("binance.spot")
+
+
+@pytest.fixture(autouse=True)
+def _no_overrides(monkeypatch):
+    for name in VENUES:
+        monkeypatch.delenv("GAPLESS_ENDPOINT_" + name.upper().replace(".", "_"), raising=False)
+
+
+def test_subscriptions_name_a_channel_and_its_symbols():
+    assert trades("A", "B") == Subscription("trades", ("A", "B"))
+    assert book("A", variant="raw") == Subscription("book.raw", ("A",))
+    assert bbo("A").channel == "bbo"
+    assert ticker("A").channel == "ticker"
+
+
+@pytest.mark.parametrize("make", [trades, book, bbo, ticker])
+def test_a_subscription_needs_a_symbol(make):
+    with pytest.raises(UsageError, match="needs a symbol at least"):
+        make()
+
+
+def test_a_plan_of_the_defaults():
+    plan = assemble("binance.spot", [trades("BTCUSDT"), book("BTCUSDT")], Options())
+    assert plan.profile is BINANCE
+    assert plan.lines == {"a": ("btcusdt@trade", "btcusdt@depth@100ms")}
+    assert set(plan.specs) == {"btcusdt@trade", "btcusdt@depth@100ms"}
+    assert plan.endpoints == BINANCE.endpoints.value.public
+    assert plan.rest_endpoints == BINANCE.rest_endpoints.value
+    assert plan.dial.timeout_ns == 5 * SECOND
+    assert plan.lifetime_ns == 24 * 3600 * SECOND - LIFETIME_MARGIN_NS
+
+
+def test_a_venue_without_a_lifetime_has_none():
+    assert assemble("deribit", [book("BTC-PERPETUAL")], Options()).lifetime_ns is None
+
+
+def test_a_topic_asked_for_twice_is_one_topic():
+    plan = assemble("deribit", [book("X", "X"), book("X", variant="100ms")], Options())
+    assert plan.lines == {"a": ("book.X.100ms",)}
+
+
+def test_nothing_to_follow_is_an_error():
+    with pytest.raises(UsageError, match="nothing to follow"):
+        assemble("deribit", [], Options())
+
+
+def test_wrong_words_are_answered_before_any_dial():
+    with pytest.raises(UsageError, match="did you mean deribit"):
+        assemble("deribt", [book("X")], Options())
+    with pytest.raises(UsageError, match="no channel"):
+        assemble("deribit", [Subscription("bok", ("X",))], Options())
+    with pytest.raises(UsageError, match="is not a symbol"):
+        assemble("deribit", [book("X/Y")], Options())
+
+
+# -- lines --------------------------------------------------------------------------------------
+
+
+def test_redundant_lines_carry_the_same_topics():
+    plan = assemble("deribit", [book("X", "Y")], Options(lines=3))
+    assert list(plan.lines) == ["a", "b", "c"]
+    assert len(set(plan.lines.values())) == 1
+
+
+def test_more_topics_than_a_connection_holds_are_split_over_several_for_each_line():
+    symbols = [f"S{number}" for number in range(2000)]
+    plan = assemble("binance.spot", [trades(*symbols)], Options(lines=2))
+    assert list(plan.lines) == ["a1", "a2", "b1", "b2"]
+    assert plan.lines["a1"] == plan.lines["b1"]
+    assert len(plan.lines["a1"]) == len(plan.lines["a2"]) == 1000
+    assert set(plan.lines["a1"]) | set(plan.lines["a2"]) == set(plan.specs)
+
+
+@pytest.mark.parametrize("lines", [0, -1, 9])
+def test_the_number_of_lines_is_bounded(lines):
+    with pytest.raises(ConfigError, match="1 to 8"):
+        assemble("deribit", [book("X")], Options(lines=lines))
+
+
+@pytest.mark.parametrize("seconds", [0, -1.0])
+def test_a_dial_needs_time(seconds):
+    with pytest.raises(ConfigError, match="dial_timeout must be positive"):
+        assemble("deribit", [book("X")], Options(dial_timeout=seconds))
+
+
+# -- endpoints ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "dialled"),
+    [
+        ("ws://127.0.0.1:8080", "ws://127.0.0.1:8080/stream"),
+        ("ws://127.0.0.1:8080/", "ws://127.0.0.1:8080/stream"),
+        ("wss://host/other?x=1", "wss://host/other?x=1"),
+        ("wss://host?x=1", "wss://host/stream?x=1"),
+        ("wss://[::1]:9443", "wss://[::1]:9443/stream"),
+    ],
+)
+def test_an_endpoint_without_a_path_gets_the_venues(given, dialled):
+    plan = assemble("binance.spot", [trades("X")], Options(endpoints=[given]))
+    assert plan.endpoints == (dialled,)
+
+
+@pytest.mark.parametrize("url", ["http://host", "host:80", "ws://", "wss:///path", ""])
+def test_an_endpoint_that_is_no_websocket_url_is_refused(url):
+    with pytest.raises(ConfigError, match="is not a ws:// or wss:// URL"):
+        assemble("deribit", [book("X")], Options(endpoints=[url]))
+
+
+def test_an_override_disables_every_built_in_host():
+    plan = assemble("binance.spot", [book("X")], Options(endpoints=["ws://127.0.0.1:1"]))
+    built_in = (*BINANCE.endpoints.value.public, *BINANCE.rest_endpoints.value)
+    assert not set(built_in) & {*plan.endpoints, *plan.rest_endpoints}
+
+
+def test_the_environment_overrides_the_endpoints_too(monkeypatch):
+    monkeypatch.setenv("GAPLESS_ENDPOINT_BINANCE_SPOT", "ws://one:1 ws://two:2/x")
+    plan = assemble("binance.spot", [book("X")], Options())
+    assert plan.endpoints == ("ws://one:1/stream", "ws://two:2/x")
+    assert not set(BINANCE.rest_endpoints.value) & set(plan.rest_endpoints)
+    plan = assemble("binance.spot", [book("X")], Options(endpoints=["ws://given:3"]))
+    assert plan.endpoints == ("ws://given:3/stream",)
+    assert assemble("deribit", [book("X")], Options()).endpoints == DERIBIT.endpoints.value.public
+
+
+def test_a_rest_endpoint_may_be_given_beside_the_endpoints():
+    options = Options(endpoints=["ws://h:1"], rest_endpoint="http://h:2")
+    assert assemble("binance.spot", [book("X")], options).rest_endpoints == ("http://h:2",)
+
+
+def test_a_rest_endpoint_must_be_an_http_url():
+    options = Options(endpoints=["ws://h:1"], rest_endpoint="ftp://h")
+    with pytest.raises(ConfigError, match="is not an http:// or https:// URL"):
+        assemble("binance.spot", [book("X")], options)
+
+
+def test_how_to_dial_is_passed_on():
+    options = Options(ca_file="ca.pem", proxy="socks5://p:1", source="10.0.0.1", dial_timeout=0.25)
+    dial = assemble("deribit", [book("X")], options).dial
+    assert (dial.ca_file, dial.proxy, dial.source) == ("ca.pem", "socks5://p:1", "10.0.0.1")
+    assert dial.timeout_ns == 250_000_000
+
+
+# -- budgets --------------------------------------------------------------------------------------
+
+
+def test_budgets_are_kept_by_venue():
+    budgets = Budgets()
+    assert budgets.of(DERIBIT) is budgets.of(DERIBIT)
+    assert budgets.of(DERIBIT) is not budgets.of(BINANCE)
+    assert Budgets().of(DERIBIT) is not budgets.of(DERIBIT)
+
+
+def test_the_defaults_of_the_options():
+    options = Options()
+    assert (options.lines, options.overflow) == (1, Overflow.DROP_AND_MARK)
+    assert "runtime" not in repr(options)

@@ -1,0 +1,32 @@
+"""Check that every module has its test file, in the mirrored place."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+SOURCE = Path("src/gapless")
+TESTS = Path("tests")
+
+
+def mirror(module: Path) -> Path:
+    """Return where the tests of ``module`` belong."""
+    relative = module.relative_to(SOURCE)
+    stem = "init" if relative.stem == "__init__" else relative.stem.lstrip("_")
+    return TESTS / relative.parent / f"test_{stem}.py"
+
+
+def main() -> int:
+    """Print what is missing; return 1 if anything is."""
+    missing = [
+        (module, mirror(module))
+        for module in sorted(SOURCE.rglob("*.py"))
+        if module.read_text().strip().count("\n") > 3 and not mirror(module).exists()
+    ]
+    for module, test in missing:
+        print(f"{module}: no {test}")
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
