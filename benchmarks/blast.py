@@ -12,6 +12,7 @@ import base64
 import hashlib
 import json
 import sys
+from typing import Any
 
 MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 CHUNK = 64  # frames in one write
@@ -38,13 +39,12 @@ async def read_frame(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     return head[0] & 15, bytes(byte ^ mask[i & 3] for i, byte in enumerate(data))
 
 
-async def serve(path: str) -> None:
-    """Serve the frames of the file at ``path``: a JSON object with frames and snapshot."""
-    with open(path, encoding="utf-8") as file:
-        prepared = json.load(file)
+async def serve(prepared: dict[str, Any]) -> None:
+    """Serve prepared frames, and a snapshot over HTTP."""
     frames = [frame(text.encode()) for text in prepared["frames"]]
     blocks = [b"".join(frames[i : i + CHUNK]) for i in range(0, len(frames), CHUNK)]
     snapshot = prepared["snapshot"].encode()
+    fetched = asyncio.Event()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -60,8 +60,10 @@ async def serve(path: str) -> None:
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(snapshot))
             writer.write(snapshot)
             await writer.drain()
+            fetched.set()
             return
-        key = next(x.split(":", 1)[1].strip() for x in head.split("\r\n") if x.lower().startswith("sec-websocket-key"))
+        start = head.lower().index("sec-websocket-key:") + len("sec-websocket-key:")
+        key = head[start:].split("\r\n", 1)[0].strip()
         accept = base64.b64encode(hashlib.sha1(key.encode() + MAGIC).digest()).decode()
         writer.write(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -69,7 +71,12 @@ async def serve(path: str) -> None:
         )
         if "bare" not in head:
             await answer_until_subscribed(reader, writer)
-        for block in blocks:
+            writer.write(frames[0])
+            if prepared["snapshot"] != "{}":
+                await fetched.wait()
+            await asyncio.sleep(0.2)  # let the book be proven before the measured part
+            writer.write(b"".join(frames[1:CHUNK]))
+        for block in blocks if "bare" in head else blocks[1:]:
             writer.write(block)
             await writer.drain()
         await reader.read()
@@ -97,4 +104,6 @@ async def serve(path: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(sys.argv[1]))
+    with open(sys.argv[1], encoding="utf-8") as file:
+        loaded = json.load(file)
+    asyncio.run(serve(loaded))

@@ -70,7 +70,10 @@ def test_remote_text_is_cut_after_256_characters():
         (NotSynced("BTC-USD", "closed"), "the book of BTC-USD is not proven now: closed"),
         (SlowConsumer(100), "the consumer is more than 100 events behind"),
         (DialFailed("tls", "wss://a/b", "expired"), "wss://a/b: tls failed: expired"),
-        (DialFailed("upgrade", "wss://a", "status 404", 404), "wss://a: upgrade failed: status 404"),
+        (
+            DialFailed("upgrade", "wss://a", "status 404", 404),
+            "wss://a: upgrade failed: status 404",
+        ),
         (ConnectionLost(), "lost without a close frame"),
         (ConnectionLost(1000), "closed with 1000"),
         (ConnectionLost(1012, "restart"), "closed with 1012 restart"),

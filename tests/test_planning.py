@@ -151,6 +151,17 @@ def test_a_rest_endpoint_may_be_given_beside_the_endpoints():
     assert assemble("binance.spot", [book("X")], options).rest_endpoints == ("http://h:2",)
 
 
+def test_a_rest_endpoint_alone_leaves_nothing_to_dial():
+    with pytest.raises(ConfigError, match="needs endpoints beside it"):
+        assemble("binance.spot", [book("X")], Options(rest_endpoint="http://h:2"))
+
+
+@pytest.mark.parametrize(("ws", "rest"), [("ws://h:1/s", "http://h:1"), ("wss://h", "https://h")])
+def test_an_override_reads_rest_from_the_host_that_it_dials(ws, rest):
+    plan = assemble("binance.spot", [book("X")], Options(endpoints=[ws, "ws://other"]))
+    assert plan.rest_endpoints == (rest,)
+
+
 def test_a_rest_endpoint_must_be_an_http_url():
     options = Options(endpoints=["ws://h:1"], rest_endpoint="ftp://h")
     with pytest.raises(ConfigError, match="is not an http:// or https:// URL"):

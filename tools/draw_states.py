@@ -29,7 +29,7 @@ __all__ = ["pages"]
 S = TypeVar("S", bound=Enum)
 G = TypeVar("G", bound=Enum)
 
-WIDTH, HEIGHT, STEP, LANE, MARGIN = 150, 58, 104, 46, 24
+WIDTH, HEIGHT, STEP, LANE, MARGIN = 150, 74, 116, 40, 24
 LABEL = 132  # room for words between a state and the first lane
 INK, SOFT, FILL = "#1f2933", "#52606d", "#eef2f6"
 
@@ -141,7 +141,7 @@ def _lane(
         if edge.target == target
         and (edge.target > edge.source + 1 if forward else edge.target < edge.source)
     ]
-    end_y = _top(target) + (HEIGHT * 0.3 if forward else HEIGHT * 0.7)
+    end_y = _top(target) + (12 if forward else HEIGHT - 12)
     for edge in lane:
         sides = [
             other.target
@@ -149,9 +149,8 @@ def _lane(
             if other.source == edge.source
             and (other.target > edge.source + 1 if forward else other.target < edge.source)
         ]
-        share = (sides.index(target) + 1) / (len(sides) + 1)
-        # The end of a lane keeps its own height on the side of the box.
-        y = _top(edge.source) + HEIGHT * (0.35 + 0.65 * share if forward else 0.6 * share)
+        # What leads away stands below what arrives on the right, and above it on the left.
+        y = _top(edge.source) + (32 if forward else 18) + 17 * sides.index(target)
         picture.line((edge_x, y), (x, y), (x, end_y), dashed=not forward)
         picture.text(edge_x + sign * 6, y - 4, edge.words, "word" if forward else "left")
     picture.line((x, end_y), (edge_x, end_y), arrow=True, dashed=not forward)
@@ -183,7 +182,9 @@ def pages() -> dict[Path, str]:
     text = between(text, "line table", grid(tuple(LineState), tuple(LineSignal), LINE_TRANSITIONS))
     return {
         folder / "session-states.svg": draw("The life of a session", tuple(Phase), TRANSITIONS),
-        folder / "line-states.svg": draw("The states of a line", tuple(LineState), LINE_TRANSITIONS),
+        folder / "line-states.svg": draw(
+            "The states of a line", tuple(LineState), LINE_TRANSITIONS
+        ),
         page: text,
     }
 

@@ -214,7 +214,7 @@ def test_a_reader_that_does_not_read_is_felt_in_the_feed_and_not_in_the_loop(pip
             69,
             "gapless: no session went live: ws://x: tcp failed: refused\n",
         ),
-        (made.stats(sessions=0), None, 69, "did not confirm in time"),
+        (made.stats(sessions=0), None, 69, "the time was up"),
     ],
 )
 def test_exit_codes(stats, signum, code, words, capsys):

@@ -25,7 +25,7 @@ class Naive:
         self.sides = (dict(bids), dict(asks))
 
     def side(self, number):
-        return sorted((level for level in self.sides[number].items() if level[1]))
+        return sorted(level for level in self.sides[number].items() if level[1])
 
 
 @given(steps)

@@ -4,12 +4,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-
-from gapless.core.booksync import ASK_AGAIN_NS, BUFFER_MAX, QUIET_NS, BookStream
-from gapless.core.sequence import Numbering
-from gapless.core.stream import HOLD_NS, REGRESS_NS, SnapshotFrom, Trust
-from gapless.errors import NotSynced
-from gapless.events import BookDelta, BookSnapshot, Event, Gap, Origin, Resynced
 from tests.core.worlds import (
     CHAIN_BOOK,
     MS,
@@ -27,6 +21,12 @@ from tests.core.worlds import (
     spec,
     trade,
 )
+
+from gapless.core.booksync import ASK_AGAIN_NS, BUFFER_MAX, QUIET_NS, BookStream
+from gapless.core.sequence import Numbering
+from gapless.core.stream import HOLD_NS, REGRESS_NS, SnapshotFrom, Trust
+from gapless.errors import NotSynced
+from gapless.events import BookDelta, BookSnapshot, Event, Gap, Origin, Resynced
 
 A, B, C = (origin(n, "book") for n in range(3))
 
@@ -90,9 +90,7 @@ def test_snapshot_and_deltas_make_a_book():
     assert (stream.trust, stream.because) == (Trust.LIVE, "")
     assert log.kinds == ["BookDelta"]
     image = stream.image(at(70))
-    assert image == BookSnapshot(
-        A, WALL + 70, 70, None, 14, 14, [(1.5, 2.0)], [(2.0, 1.0)]
-    )
+    assert image == BookSnapshot(A, WALL + 70, 70, None, 14, 14, [(1.5, 2.0)], [(2.0, 1.0)])
 
 
 def test_a_hole_makes_the_book_unreadable_until_gap_snapshot_resynced():
@@ -120,6 +118,17 @@ def test_the_delta_that_revealed_the_gap_is_not_applied_unchecked():
     assert (7.0, 7.0) not in stream.book.bids()
     stream.offer(snapshot(A, 17, 40, [(3.0, 3.0)]))
     assert stream.proven().bids() == [(3.0, 3.0)]
+
+
+def test_a_snapshot_from_inside_the_announced_hole_does_not_heal_it():
+    stream, log = chain(A, B)
+    stream.offer(delta(A, 15, 20, 30))
+    stream.offer(delta(B, 16, 20, 31))
+    stream.offer(snapshot(B, 12, 40))
+    assert log.kinds == ["Gap"]
+    assert not stream.readable
+    stream.offer(snapshot(A, 14, 41))  # exactly where the hole ends
+    assert log.kinds == ["Gap", "BookSnapshot", "Resynced"]
 
 
 def test_an_overlap_on_a_chain_is_a_hole():
@@ -509,6 +518,32 @@ def test_buffered_deltas_of_two_lines_are_sorted_before_they_are_applied():
     assert not log.gaps
 
 
+def test_buffered_deltas_that_came_out_of_order_are_sorted_before_they_are_checked():
+    stream, log = book_of(REST_BOOK, A)
+    for n in (12, 10, 11):
+        stream.offer(delta(A, n, n, 1))
+    stream.snapshot(snapshot(A, 10, 15), 2, at(15))
+    assert spans(log) == [(11, 11), (12, 12)]
+    assert not log.gaps
+
+
+def test_a_snapshot_that_waits_is_forgotten_when_the_last_line_is_lost():
+    stream, log = book_of(REST_BOOK, A)
+    stream.snapshot(snapshot(A, 10, 5), 2, at(5))
+    stream.detach(A.epoch, "closed", at(6))
+    stream.tick(at(QUIET_NS + 5))
+    assert not log.events
+    assert not stream.readable
+
+
+def test_a_held_delta_that_was_overtaken_in_part_is_trimmed():
+    stream, log = rest(A, B)
+    stream.offer(delta(A, 13, 15, 20, [(5.0, 5.0)]))
+    stream.offer(delta(B, 11, 13, 21, [(4.0, 4.0)]))
+    assert spans(log) == [(11, 13), (14, 15)]
+    assert stream.proven().bids() == [(5.0, 5.0), (4.0, 4.0), (1.0, 1.0)]
+
+
 def test_no_more_deltas_than_the_bound_are_buffered_and_the_oldest_go_first():
     stream, log = book_of(REST_BOOK, A)
     for n in range(BUFFER_MAX + 2):
@@ -574,6 +609,19 @@ def test_a_stale_snapshot_never_takes_the_book_back():
     stream.snapshot(snapshot(A, 15, 9), 8, at(9))
     assert not log.events
     assert stream.stale_snapshots == 1
+
+
+def test_a_stale_snapshot_never_takes_the_book_back_though_nothing_is_buffered():
+    stream, log = rest(A)
+    stream.offer(delta(A, 30, 30, 7))
+    stream.detach(A.epoch, "closed", at(8))
+    stream.attach(B, at(9))
+    log.clear()
+    stream.snapshot(snapshot(B, 15, 11), 10, at(11))
+    stream.tick(at(QUIET_NS + 11))
+    assert not log.events
+    assert stream.stale_snapshots == 1
+    assert log.needs[-1].cause == "the snapshot is older than the deltas"
 
 
 # -- asking again -------------------------------------------------------------------------------
@@ -719,6 +767,18 @@ class Books(RuleBasedStateMachine):
             self.stream.offer(session.messages[-back])
 
     @precondition(lambda self: self.sessions)
+    @rule(which=st.integers(0, 2), times=st.integers(1, 3))
+    def tear(self, which, times):
+        """A hole, and what reveals it as often as you like."""
+        session = self.pick(which)
+        self.change(3)
+        self.send(session, 1)
+        revealing, following = self.send(session, 1), self.send(session, 1)
+        for event in [*[revealing] * times, following]:
+            if event is not None:
+                self.stream.offer(event)
+
+    @precondition(lambda self: self.sessions)
     @rule(which=st.integers(0, 2), size=st.integers(1, 3), other=st.integers(1, 3))
     def reorder(self, which, size, other):
         session = self.pick(which)
@@ -782,6 +842,7 @@ class Books(RuleBasedStateMachine):
         stream, reader = self.stream, self.reader
         assert stream.gaps == reader.gaps
         assert len(stream._buffer) <= BUFFER_MAX
+        assert stream.synced or not stream._held  # a broken book holds nothing, it buffers
         if not stream.readable:
             with pytest.raises(NotSynced):
                 stream.proven()

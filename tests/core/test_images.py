@@ -4,12 +4,12 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from tests.core.worlds import MS, ORDERED, SECOND, UNNUMBERED, WALL, Log, at, bbo, origin
 
 from gapless.core.images import ImageStream
 from gapless.core.sequence import Numbering
 from gapless.core.stream import REGRESS_NS, Trust
 from gapless.events import Bbo, Event, Gap, Resynced
-from tests.core.worlds import MS, ORDERED, SECOND, UNNUMBERED, WALL, Log, at, bbo, origin
 
 A, B = origin(0, "bbo"), origin(1, "bbo")
 

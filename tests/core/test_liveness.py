@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -201,7 +202,7 @@ def test_patience_grows_four_times_with_each_alarm_in_vain_and_is_bounded():
         assert watch.judge(now_ns - 1, now_ns) is Silence.NONE
         assert watch.judge(now_ns, now_ns) is Silence.STALLED
         watch.acted(now_ns)
-    ratios = [later / earlier for earlier, later in zip(limits, limits[1:], strict=False)]
+    ratios = [later / earlier for earlier, later in pairwise(limits)]
     assert ratios == [4.0] * 6 + [1.0] * 2
 
 

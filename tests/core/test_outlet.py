@@ -12,11 +12,13 @@ from gapless.events import Bbo, Event, Gap, Origin, Resynced, Ticker, Trade
 
 
 def origin(topic: str) -> Origin:
-    return Origin("toy", topic.split(".")[0], "X", topic, "a", 1)
+    return Origin("toy", topic.split(".", maxsplit=1)[0], "X", topic, "a", 1)
 
 
 def trade(number: int, topic: str = "trades.X") -> Trade:
-    return Trade(origin(topic), number, number, number, number, number, str(number), 1.0, 1.0, "buy")
+    return Trade(
+        origin(topic), number, number, number, number, number, str(number), 1.0, 1.0, "buy"
+    )
 
 
 def bbo(number: int, topic: str = "bbo.X") -> Bbo:

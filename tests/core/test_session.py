@@ -3,6 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from tests.core.talk import (
+    MS,
+    PATH,
+    SECOND,
+    T0,
+    ToyCodec,
+    five_a_second,
+    ids_of,
+    in_phase,
+    make,
+    sent,
+)
 
 from gapless.core.budget import Budget, Credit
 from gapless.core.codec import (
@@ -38,18 +50,6 @@ from gapless.errors import (
     IllegalTransition,
     RateLimited,
     Stalled,
-)
-from tests.core.talk import (
-    MS,
-    PATH,
-    SECOND,
-    T0,
-    ToyCodec,
-    five_a_second,
-    ids_of,
-    in_phase,
-    make,
-    sent,
 )
 
 OPEN = [Phase.DIALING, Phase.SUBSCRIBING, Phase.LIVE, Phase.DRAINING, Phase.CLOSING]

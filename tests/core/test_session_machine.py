@@ -7,6 +7,7 @@ from random import Random
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from tests.core.talk import MS, SECOND, T0, ToyCodec
 
 from gapless.core.backoff import BackoffPolicy
 from gapless.core.budget import Budget, Window
@@ -27,7 +28,6 @@ from gapless.core.session import (
 )
 from gapless.core.supervisor import LineState, Retire, Start, Supervisor
 from gapless.errors import ConnectionLost, DialFailed, RateLimited
-from tests.core.talk import MS, SECOND, T0, ToyCodec
 
 DIALS, DIALS_NS = 6, 30 * SECOND
 LINES = ("a", "b")
@@ -98,6 +98,9 @@ class Machine(RuleBasedStateMachine):
                     self.start(line, epoch)
                 case Retire(epoch=epoch):
                     shell = self.shells[epoch - 1]
+                    others = [s for s in self.those(Phase.LIVE) if s.line == shell.line]
+                    made = any(other.epoch > epoch for other in others)
+                    assert made or self.stopped, "make before break"
                     self.carry(shell, shell.session.retire(self.now_ns))
 
     def start(self, line: str, epoch: int) -> None:
@@ -250,6 +253,20 @@ class Machine(RuleBasedStateMachine):
         self.supervisor.rotate(shell.epoch, "stalled", self.now_ns, urgent=urgent)
         self.act()
 
+    @rule(pick=PICK, lost=st.sampled_from(["old", "new", "none"]), served=st.booleans())
+    def a_session_is_lost_while_it_is_replaced(self, pick, lost, served):
+        self.serve()
+        shells = self.those(Phase.LIVE)
+        if not shells:
+            return
+        old = shells[pick % len(shells)]
+        self.supervisor.rotate(old.epoch, "lifetime", self.now_ns, urgent=True)
+        self.act()
+        if served:
+            self.serve()
+        for shell in {"old": [old], "new": self.shells[-1:], "none": []}[lost]:
+            self.carry(shell, shell.session.lost(ConnectionLost(1006), self.now_ns))
+
     @rule(wait_ms=st.integers(1, 12_000))
     def time_passes(self, wait_ms):
         self.pass_to(self.now_ns + wait_ms * MS)
@@ -297,13 +314,16 @@ class Machine(RuleBasedStateMachine):
     def a_line_has_one_session_and_one_successor_at_most(self):
         leaving = {Phase.DRAINING, Phase.CLOSING, Phase.ENDED}
         for line in LINES:
-            working = [
-                s for s in self.shells if s.line == line and s.session.phase not in leaving
-            ]
+            working = [s for s in self.shells if s.line == line and s.session.phase not in leaving]
             state = self.supervisor.states()[line]
             assert len(working) <= (2 if state is LineState.ROTATING else 1)
             if state in {LineState.STOPPED, LineState.HALTED}:
                 assert not working
+
+    @invariant()
+    def a_line_that_starts_has_no_session_that_works(self):
+        starting = {n for n, s in self.supervisor.states().items() if s is LineState.STARTING}
+        assert not [shell for shell in self.those(Phase.LIVE) if shell.line in starting]
 
     @invariant()
     def nothing_here_halts_a_line(self):

@@ -4,11 +4,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-
-from gapless.core.sequence import Numbering
-from gapless.core.stream import HELD_MAX, HOLD_NS, REGRESS_NS, SequencedStream, Stream, Trust
-from gapless.errors import IllegalTransition
-from gapless.events import Event, Gap, Resynced, Trade
 from tests.core.worlds import (
     MS,
     SECOND,
@@ -23,6 +18,11 @@ from tests.core.worlds import (
     spec,
     trade,
 )
+
+from gapless.core.sequence import Numbering
+from gapless.core.stream import HELD_MAX, HOLD_NS, REGRESS_NS, SequencedStream, Stream, Trust
+from gapless.errors import IllegalTransition
+from gapless.events import Event, Gap, Resynced, Trade
 
 A, B, C = origin(0), origin(1), origin(2)
 
@@ -213,6 +213,15 @@ def test_only_the_first_hole_is_given_up_the_next_has_a_hold_of_its_own():
     stream.tick(at(HOLD_NS + 5))
     assert numbers(log) == [(1, 1), (4, 4), (7, 7)]
     assert [(g.first, g.last) for g in log.gaps] == [(2, 3), (5, 6)]
+
+
+def test_every_hole_older_than_the_hold_is_given_up_at_once():
+    stream, log = stream_of(A, B)
+    for n in (1, 4, 7, 10):
+        stream.offer(trade(A, n, n, 0))
+    stream.tick(at(HOLD_NS))
+    assert numbers(log) == [(1, 1), (4, 4), (7, 7), (10, 10)]
+    assert stream.missing == 6
 
 
 @pytest.mark.parametrize("end", ["detach", "suspect"])

@@ -35,9 +35,7 @@ POLICY = BackoffPolicy()
 REFUSED = DialFailed("tcp", "wss://venue", "refused")
 
 
-def make(
-    *lines: str, endpoints: int = 1, dials: Budget | None = None, seed: int = 1
-) -> Supervisor:
+def make(*lines: str, endpoints: int = 1, dials: Budget | None = None, seed: int = 1) -> Supervisor:
     return Supervisor(lines or ("a",), endpoints, dials or Budget(), POLICY, Random(seed))
 
 
@@ -218,7 +216,7 @@ def test_two_hundred_lines_lost_at_once_are_spread_out():
     assert times[-1] - T0 >= SECOND
     for begin_ns in range(T0, times[-1], 100 * MS):
         assert sum(begin_ns <= time < begin_ns + 100 * MS for time in times) <= 60
-    assert len({start for start in times}) > 190
+    assert len(set(times)) > 190
 
 
 # -- the breaker --------------------------------------------------------------------------------

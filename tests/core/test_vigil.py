@@ -230,6 +230,15 @@ def test_silence_is_forgiven_when_it_was_us_who_slept():
     assert len(scene.run(4 * SECOND)) == 1
 
 
+def test_a_topic_that_was_blamed_already_is_not_blamed_again_with_its_line():
+    scene, line = talking("x", "y")
+    [(_, finding)] = scene.run(2 * SECOND + TICK, talk={"x": [line]}, pongs=False)
+    assert finding.topics == ("y",)
+    [(_, whole)] = scene.run(3 * SECOND)
+    assert whole.whole_line
+    assert scene.vigil.limit_ns("a", "x") == 4 * POLICY.floor_ns
+
+
 def test_the_evidence_of_a_finding_is_that_of_its_own_topics():
     scene = Scene(("quiet", "loud", "busy"))
     line = scene.open()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.venues.speech import JUNK, MONO, RECV, check, mutated, origins, planted, read, reordered
+from tests.venues.speech import places as places_of
+from tests.venues.speech import survives as survives_in
 
 from gapless.core.codec import Ack, Listing, Refusal, Shutdown, Stray
 from gapless.core.sequence import Numbering
@@ -14,9 +18,6 @@ from gapless.core.stream import SnapshotFrom
 from gapless.errors import DecodeError
 from gapless.events import Bbo, BookDelta, BookSnapshot, Origin, Ticker, Trade
 from gapless.venues.binance_spot import PROFILE, BinanceSpotCodec, BinanceSpotRest
-from tests.venues.speech import JUNK, MONO, RECV, check, mutated, origins, planted, read, reordered
-from tests.venues.speech import places as places_of
-from tests.venues.speech import survives as survives_in
 
 DEPTH, TRADES, AGG = "bnbbtc@depth@100ms", "bnbbtc@trade", "bnbbtc@aggTrade"
 BEST, TICKER = "bnbbtc@bookTicker", "bnbbtc@ticker"
@@ -228,11 +229,13 @@ def test_requests():
     assert json.loads(listing.text) == {"method": "LIST_SUBSCRIPTIONS", "id": 3}
 
 
-# -- REST -------------------------------------------------------------------------------------------
+# -- REST ------------------------------------------------------------------------------
 
 
 def test_a_depth_snapshot():
-    body = b'{"lastUpdateId":1027024,"bids":[["4.00000000","431.0"]],"asks":[["4.00000200","12.0"]]}'
+    body = (
+        b'{"lastUpdateId":1027024,"bids":[["4.00000000","431.0"]],"asks":[["4.00000200","12.0"]]}'
+    )
     event = REST.read_snapshot(body, BOOK_ORIGIN, RECV, MONO)
     assert isinstance(event, BookSnapshot)
     assert (event.first, event.last, event.event_ns) == (1027024, 1027024, None)
@@ -283,13 +286,11 @@ def test_what_is_no_error_body_is_none(body):
 def test_any_bytes_are_read_or_refused(body):
     REST.read_error(body)
     REST.read_error(b'{"code":1,"msg":"' + body + b'"}')
-    try:
+    with contextlib.suppress(DecodeError):
         check(REST.read_snapshot(body, BOOK_ORIGIN, RECV, MONO))
-    except DecodeError:
-        pass
 
 
-# -- the traps --------------------------------------------------------------------------------------
+# -- the traps -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("channel", ["trades", "book", "bbo", "ticker"])

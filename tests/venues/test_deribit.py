@@ -6,6 +6,9 @@ import json
 
 import pytest
 from hypothesis import given, settings
+from tests.venues.speech import JUNK, MONO, RECV, mutated, origins, planted, read, reordered
+from tests.venues.speech import places as places_of
+from tests.venues.speech import survives as survives_in
 
 from gapless.core.codec import Ack, Heartbeat, Refusal, Status, Stray
 from gapless.core.sequence import Numbering
@@ -13,9 +16,6 @@ from gapless.core.stream import SnapshotFrom
 from gapless.errors import DecodeError, UsageError
 from gapless.events import Bbo, BookDelta, BookSnapshot, Ticker, Trade
 from gapless.venues.deribit import PROFILE, DeribitCodec
-from tests.venues.speech import JUNK, MONO, RECV, mutated, origins, planted, read, reordered
-from tests.venues.speech import places as places_of
-from tests.venues.speech import survives as survives_in
 
 BOOK, TRADES = "book.BTC-PERPETUAL.100ms", "trades.BTC-PERPETUAL.100ms"
 QUOTE, TICKER = "quote.BTC-PERPETUAL", "ticker.BTC-PERPETUAL.100ms"
@@ -264,7 +264,7 @@ def test_requests_are_paid_from_the_pools_that_the_venue_states():
     assert CODEC.listing(4) is None
 
 
-# -- the traps --------------------------------------------------------------------------------------
+# -- the traps -----------------------------------------------------------------------
 
 
 def test_trap_1_a_subscribe_may_be_granted_in_part_without_an_error():

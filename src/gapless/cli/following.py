@@ -141,7 +141,7 @@ def exit_code(stats: FeedStats, stop: Stop) -> int:
     why = "nothing was dialled in time"
     if stats.ended:
         causes = [end.cause for end in stats.ended if end.cause != "planned"]
-        why = _sentence(causes[-1]) if causes else "the venue did not confirm in time"
+        why = _sentence(causes[-1]) if causes else "the time was up before the venue had confirmed"
     exits.say(f"no session went live: {why}")
     return exits.UNREACHABLE
 

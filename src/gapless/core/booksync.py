@@ -238,8 +238,6 @@ class BookStream(SequencedStream):
             self.duplicates += 1
         elif isinstance(head, BookSnapshot):
             self._overwrite(head, self._hole_cause())
-        elif not self.synced:
-            self._take(head)
         elif first == expected:
             self._deliver(head)
         elif first < expected and self.spec.numbering is Numbering.DENSE:

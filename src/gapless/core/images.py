@@ -68,8 +68,12 @@ class ImageStream(Stream):
         # Equal: two images of one millisecond are real on the same session, but from another
         # session they are the same images again.
         newest = self.newest
-        same_session = newest is not None and newest.origin is event.origin
-        if self._ordered or not same_session or _content(event) == _content(newest):
+        if (
+            self._ordered
+            or newest is None
+            or newest.origin is not event.origin
+            or _content(event) == _content(newest)
+        ):
             self.duplicates += 1
             return False
         return True
@@ -87,8 +91,6 @@ class ImageStream(Stream):
         self._lead = None
 
 
-def _content(event: Event | None) -> tuple[object, ...]:
-    if event is None:
-        return ()
+def _content(event: Event) -> tuple[object, ...]:
     fields = event.__struct_fields__
     return tuple(getattr(event, name) for name in fields if name not in {"recv_ns", "mono_ns"})

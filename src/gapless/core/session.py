@@ -200,7 +200,7 @@ class Session:
         self.heard_ns = 0
         self.subscriptions = Subscriptions(topics)
         self.requests = Requests()
-        self.watch: PathWatch | None = None
+        self.watch = PathWatch(path, 0)  # begins anew when the transport is up
         self._codec = codec
         self._timing = timing
         self._terms = terms
@@ -256,8 +256,7 @@ class Session:
 
     def pong(self, now_ns: int) -> None:
         """Note the answer to a ping."""
-        if self.watch is not None:
-            self.watch.pong(now_ns)
+        self.watch.pong(now_ns)
 
     def pinged(self, now_ns: int) -> None:
         """Note that the transport answered a ping of the peer; the answer counts as a frame."""
@@ -352,7 +351,7 @@ class Session:
     @property
     def rtt_ns(self) -> int | None:
         """Round trip of the last ping, in nanoseconds."""
-        return None if self.watch is None else self.watch.rtt_ns
+        return self.watch.rtt_ns
 
     # -- while open -------------------------------------------------------------------------
 
@@ -362,11 +361,8 @@ class Session:
             return effects + self._unanswered(overdue, now_ns)
         if self._expires_ns is not None and now_ns >= self._expires_ns:
             effects += self._expire("its lifetime is nearly over", "the venue's stated limit")
-        watch = self.watch
-        if watch is None:
-            return effects
         heard_ns = self.heard_ns
-        match watch.check(heard_ns, now_ns):
+        match self.watch.check(heard_ns, now_ns):
             case PathVerdict.PING:
                 self._terms.messages.note(now_ns)
                 effects.append(Ping())
@@ -380,8 +376,7 @@ class Session:
 
     def _deadline_open_ns(self) -> int:
         times = [self.requests.deadline_ns, self._expires_ns]
-        if self.watch is not None:
-            times.append(self.watch.deadline_ns(self.heard_ns))
+        times.append(self.watch.deadline_ns(self.heard_ns))
         if self._outbox:
             times.append(self._flush_ns)
         return min(time for time in times if time is not None)

@@ -377,7 +377,8 @@ class SequencedStream(Stream):
         """Announce a hole that the lines behind have had time enough to fill."""
         if self._held and now.mono_ns >= self._held[0].mono_ns + HOLD_NS:
             self._leave_fast_path()
-            self._settle(give_up=True)
+            while self._held and now.mono_ns >= self._held[0].mono_ns + HOLD_NS:
+                self._settle(give_up=True)
             self._resume_fast_path()
 
     def _unusual(self, event: Event) -> None:

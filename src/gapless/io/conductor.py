@@ -133,6 +133,7 @@ class Conductor:
         self._dial_tasks: dict[int, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
         self._violated_ns: dict[int, deque[int]] = {}
+        self._counted: ProtocolViolation | None = None  # the newest that `violation` counted
         self._resubscribed_ns: dict[str, int] = {}
         self._deferred: dict[str, Need] = {}
         self._tick_ns = 0
@@ -373,6 +374,7 @@ class Conductor:
         """Count it, distrust what it may have hidden, and replace a line that repeats it."""
         now = self.moment()
         self.violations += 1
+        self._counted = error
         named = [topic for topic in driver.origins if f'"{topic}"' in text]
         topics = named or list(driver.origins)
         origin = driver.origins[named[0]] if named else None
@@ -403,7 +405,7 @@ class Conductor:
         self.ended_sessions.append(SessionEnd(driver.line, driver.epoch, words, live_s))
         evidence = f"was live for {live_s:.1f} s" if ended.was_live else "never went live"
         self._note("ended", now, words, evidence, driver)
-        if isinstance(cause, ProtocolViolation):
+        if isinstance(cause, ProtocolViolation) and cause is not self._counted:
             self.violations += 1
         if self._supervisor.halted is not None:
             self._halted_by = cause
@@ -452,7 +454,7 @@ class Conductor:
 
     def _snapshot_failed(self, stream: BookStream, error: Exception) -> None:
         now, topic = self.moment(), stream.spec.topic
-        origin = stream.sources[max(stream.sources)].origin if stream.sources else None
+        origin = _topic_origin(stream.spec)  # it may have no connection left
         if isinstance(error, SubscriptionRejected | RequestRejected):
             if isinstance(error, SubscriptionRejected):
                 self.refusals[topic] = error
@@ -493,6 +495,10 @@ def _stream_for(
 
 def _origin(spec: TopicSpec, start: Start) -> Origin:
     return Origin(spec.venue, spec.channel, spec.symbol, spec.topic, start.line, start.epoch)
+
+
+def _topic_origin(spec: TopicSpec) -> Origin:
+    return Origin(spec.venue, spec.channel, spec.symbol, spec.topic, "", 0)
 
 
 def _words(error: BaseException) -> str:
