@@ -1,4 +1,4 @@
-"""Write the reference pages from the code: events, errors, limits and the command line.
+"""Write the reference pages from the code: library, events, errors, limits, command line.
 
 python tools/generate_reference.py [--check]
 """
@@ -8,8 +8,9 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import MISSING, fields
+from enum import Enum
 from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args
@@ -19,9 +20,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 import click
 from _writing import ROOT, finish
 
-from gapless import errors, events
+from gapless import client, errors, events, planning
+from gapless.core import stats
 from gapless.core.backoff import BackoffPolicy
 from gapless.core.liveness import FeedPolicy, PathPolicy
+from gapless.core.outlet import Overflow
 from gapless.core.reaction import Disposition, disposition
 from gapless.core.session import SessionTerms, Timing
 from gapless.io.transport import Limits
@@ -65,11 +68,11 @@ def markdown(text: str) -> str:
     return re.sub(r"`gapless\.[\w.]*\.(\w+)`", r"`\1`", flat)
 
 
-def comments(cls: type) -> Attributes:
-    """Return the comments beside the fields of a class."""
+def comments(cls: type, sign: str = ":") -> Attributes:
+    """Return the comments beside the fields of a class; ``sign`` follows their names."""
     found = {}
     for line in inspect.getsource(cls).splitlines():
-        if match := re.match(r" {4}(\w+):[^#]*# (.*)", line):
+        if match := re.match(rf" {{4}}(\w+) ?{sign}[^#]*# (.*)", line):
             found[match[1]] = match[2]
     return found
 
@@ -134,8 +137,13 @@ def events_page() -> str:
         "",
         markdown(events.__doc__.split("\n\n", 1)[1] if events.__doc__ else ""),
         "",
-        "In every stream the order is `Gap`, then the snapshot or the next event, then "
-        "`Resynced`. `Gap` comes before anything behind it.",
+        "`Gap` comes before anything behind it. What follows depends on the topic:",
+        "",
+        "* Where state is loaded anew, the order is always `Gap`, the snapshot or image, "
+        "`Resynced`.",
+        "* Among trades nothing is rebuilt: `Gap`, then the next trade, and no `Resynced`.",
+        "* Where the numbers prove that a break lost nothing, there is no `Gap`. "
+        '`Resynced(by="ids")` stands before the next message.',
         "",
         *_struct(events.Event),
         "`venue`, `channel`, `symbol`, `line` and `epoch` of the origin can be read from the "
@@ -199,6 +207,8 @@ BOUNDS: tuple[tuple[str, str, str], ...] = (
     ("gapless.core.stream", "HOLD_NS", "how long they wait"),
     ("gapless.core.stream", "REGRESS_NS", "how much newer, by the venue's clock, a lower number "
      "must be to mean that the venue counts anew"),
+    ("gapless.core.stream", "TRANSIT_NS", "time that a message without a time of its own may have "
+     "been under way: gaps behind it begin that much earlier"),
     ("gapless.core.booksync", "BUFFER_MAX", "deltas that wait for a snapshot; beyond, the oldest "
      "is dropped and counted"),
     ("gapless.core.booksync", "QUIET_NS", "how long a snapshot waits for a first delta to be "
@@ -304,6 +314,88 @@ def limits_page() -> str:
     return "\n".join(lines)
 
 
+# -- the library ----------------------------------------------------------------------------
+
+_CALLS = (client.open, client.open_book, planning.trades, planning.book, planning.bbo)
+_STATS = (stats.FeedStats, stats.TopicStats, stats.LineStats, stats.SessionEnd)
+
+
+def _signature(call: Callable[..., object]) -> str:
+    shown = []
+    for name, parameter in inspect.signature(call).parameters.items():
+        star = "*" if parameter.kind is inspect.Parameter.VAR_POSITIONAL else ""
+        default = ""
+        if parameter.default is not inspect.Parameter.empty:
+            default = f'="{parameter.default}"' if isinstance(parameter.default, str) else "=..."
+        shown.append(f"{star}{name}{default}")
+    return f"gapless.{call.__name__}({', '.join(shown)})"
+
+
+def _call(call: Callable[..., object]) -> list[str]:
+    paragraphs, about = read(call.__doc__, "Args")
+    _, errors_raised = read(call.__doc__, "Raises")
+    lines = ["```text", _signature(call), "```", ""]
+    for paragraph in paragraphs:
+        lines += [markdown(paragraph), ""]
+    rows = [(f"`{name}`", markdown(text)) for name, text in about.items()]
+    rows += [(f"raises `{name}`", markdown(text)) for name, text in errors_raised.items()]
+    return [*lines, *table(("Part", "Meaning"), *rows), ""] if rows else lines
+
+
+def _class(cls: type) -> list[str]:
+    paragraphs, _ = read(cls.__doc__, "Args")
+    lines = [f"## {cls.__name__}", ""]
+    for paragraph in paragraphs:
+        lines += [markdown(paragraph), ""]
+    rows = []
+    for name, member in vars(cls).items():
+        if name.startswith("_"):
+            continue
+        sign = "" if isinstance(member, property) else "()"
+        text, _ = read(inspect.getdoc(member), "Args")
+        _, errors_raised = read(inspect.getdoc(member), "Raises")
+        raised = "".join(f" Raises `{error}`: {why}" for error, why in errors_raised.items())
+        rows.append((f"`{name}{sign}`", markdown(" ".join(text) + raised)))
+    return [*lines, *table(("Member", "Meaning"), *rows), ""]
+
+
+def _options() -> list[str]:
+    _, about = read(Options.__doc__, "Args")
+    rows = []
+    for item in fields(Options):
+        default = item.default
+        value = str(default) if isinstance(default, Enum) else repr(default)
+        rows.append((f"`{item.name}`", f"`{value}`", markdown(about.get(item.name, ""))))
+    lines = ["## Options", "", "How a feed connects, and what it does for a slow consumer.", ""]
+    return [*lines, *table(("Option", "Default", "Meaning"), *rows), ""]
+
+
+def api_page() -> str:
+    """Return the page of what a program calls."""
+    lines = [
+        GENERATED,
+        "",
+        "# Library",
+        "",
+        "Always with `async with`: the connections live exactly as long as the block. What the "
+        "block raises leaves it unchanged. What ends a feed by itself is raised where the feed "
+        "is iterated.",
+        "",
+        "## Opening",
+        "",
+    ]
+    for call in _CALLS:
+        lines += _call(call)
+    lines += _call(planning.ticker)
+    lines += [*_options(), *_class(client.Feed), *_class(client.Book), *_class(planning.Budgets)]
+    said = comments(Overflow, sign="=")
+    rows = [(f"`Overflow.{item.name}`", markdown(said[item.name])) for item in Overflow]
+    lines += ["## Overflow", "", *table(("Policy", "Meaning"), *rows), ""]
+    for cls in _STATS:
+        lines += _struct(cls)
+    return "\n".join(lines)
+
+
 # -- the command line -----------------------------------------------------------------------
 
 
@@ -389,6 +481,7 @@ def pages() -> dict[Path, str]:
     """Return every generated page with its text."""
     made = {
         "events.md": events_page,
+        "api.md": api_page,
         "errors.md": errors_page,
         "limits.md": limits_page,
         "cli.md": cli_page,

@@ -141,6 +141,15 @@ def test_counts_reset_after_stable_data_exactly_and_never_before(ending):
     assert backoff.wait_ns(ending, 0) == fresh
 
 
+def test_seconds_of_data_lower_the_flap_count_by_two_and_less_does_not():
+    backoff = highest()
+    waits = []
+    for live_ns in (5 * SECOND - 1, 5 * SECOND - 1, 5 * SECOND, 5 * SECOND, 5 * SECOND):
+        backoff.useful(live_ns)
+        waits.append(backoff.wait_ns(Ending.UNSTABLE, 0))
+    assert waits == [250 * MS, SECOND, 250 * MS, 250 * MS, 250 * MS]
+
+
 def test_stable_data_ends_the_outage():
     backoff = highest()
     for _ in range(9):

@@ -103,23 +103,44 @@ def test_losing_one_of_two_lines_announces_nothing():
     assert stream.trust is Trust.LIVE
 
 
-def test_blindness_is_announced_when_the_next_subscription_is_confirmed():
+def test_blindness_is_announced_with_the_first_image_after_it():
     stream, log = images_of(ORDERED, A)
     stream.offer(bbo(A, 1, 10))
     stream.detach(A.epoch, "closed with 1006", at(50))
     assert (stream.trust, stream.because) == (Trust.BLIND, "closed with 1006")
-    assert log.kinds == ["Bbo"]
     stream.attach(B, at(80))
-    assert log.kinds == ["Bbo", "Gap"]
-    gap = log.gaps[0]
-    assert (gap.first, gap.last, gap.missing) == (None, None, None)
-    assert (gap.since_ns, gap.until_ns, gap.cause) == (WALL + 10, WALL + 80, "closed with 1006")
-    assert not stream.blind
+    assert log.kinds == ["Bbo"]
+    assert stream.blind  # confirmed is not heard: a venue may confirm and stay silent
     stream.offer(bbo(B, 9, 110))
     assert log.kinds == ["Bbo", "Gap", "Bbo", "Resynced"]
+    gap = log.gaps[0]
+    assert (gap.first, gap.last, gap.missing) == (None, None, None)
+    assert (gap.until_ns, gap.cause) == (WALL + 110, "closed with 1006")
     assert (log.events[3].by, log.events[3].blind_ns) == ("snapshot", 100)
+    assert not stream.blind
     stream.offer(bbo(B, 10, 111))
     assert log.kinds[4:] == ["Bbo"]
+
+
+def test_an_image_without_a_time_may_have_been_under_way_for_a_quarter_second():
+    stream, log = images_of(ORDERED, A)
+    stream.offer(bbo(A, 1, 10))
+    stream.detach(A.epoch, "closed", at(50))
+    stream.offer(bbo(B, 9, 110))
+    assert log.gaps[0].since_ns == WALL + 10 - SECOND // 4
+
+
+@pytest.mark.parametrize("numbering", [ORDERED, UNNUMBERED])
+def test_the_very_image_we_had_last_proves_that_there_was_none_in_between(numbering):
+    stream, log = images_of(numbering, A)
+    number = 1 if numbering is ORDERED else None
+    stream.offer(bbo(A, number, 10, made_ns=5))
+    stream.detach(A.epoch, "closed", at(50))
+    stream.attach(B, at(80))
+    stream.offer(bbo(B, number, 90, made_ns=5))
+    assert log.kinds == ["Bbo", "Resynced"]
+    assert (log.events[1].by, log.events[1].blind_ns) == ("ids", 80)
+    assert not stream.blind
 
 
 def test_data_before_the_ack_announce_it_too_and_once_only():
@@ -148,7 +169,8 @@ def test_an_old_image_does_not_end_a_gap():
     stream.offer(bbo(A, 5, 10))
     stream.detach(A.epoch, "closed", at(50))
     stream.offer(bbo(B, 4, 60))
-    assert log.kinds == ["Bbo", "Gap"]
+    assert log.kinds == ["Bbo"]
+    assert stream.blind
     stream.offer(bbo(B, 6, 70))
     assert log.kinds == ["Bbo", "Gap", "Bbo", "Resynced"]
 
@@ -157,12 +179,12 @@ def test_blindness_before_the_first_image_is_named_as_well():
     stream, log = images_of(UNNUMBERED, A)
     stream.detach(A.epoch, "closed", at(50))
     stream.attach(B, at(80))
-    assert log.gaps[0].since_ns == WALL
     stream.offer(bbo(B, None, 90, made_ns=85))
+    assert log.gaps[0].since_ns == WALL
     assert log.kinds == ["Gap", "Bbo", "Resynced"]
 
 
-def test_a_blind_stretch_that_ends_in_another_is_announced_twice():
+def test_a_blind_stretch_that_ends_in_another_is_one_gap():
     stream, log = images_of(ORDERED, A)
     stream.offer(bbo(A, 1, 10))
     stream.detach(A.epoch, "closed", at(50))
@@ -170,8 +192,8 @@ def test_a_blind_stretch_that_ends_in_another_is_announced_twice():
     stream.detach(B.epoch, "closed again", at(90))
     stream.attach(A, at(100))
     stream.offer(bbo(A, 2, 110))
-    assert [gap.cause for gap in log.gaps] == ["closed", "closed again"]
-    assert log.kinds == ["Bbo", "Gap", "Gap", "Bbo", "Resynced"]
+    assert [gap.cause for gap in log.gaps] == ["closed"]
+    assert log.kinds == ["Bbo", "Gap", "Bbo", "Resynced"]
 
 
 # -- properties -------------------------------------------------------------------------------
@@ -203,8 +225,12 @@ class OrderedImages(RuleBasedStateMachine):
             if self.shown:  # nothing that may be unseen was made before the interval
                 assert event.since_ns <= WALL + self.made_ns[self.shown[-1]] + self.now_ns
         elif isinstance(event, Resynced):
-            assert self.resynced_next
-            assert event.by == "snapshot"
+            if event.by == "ids":  # the very image shown last came again: nothing in between
+                assert not self.gapped
+                self.dark = False
+            else:
+                assert self.resynced_next
+                assert event.by == "snapshot"
             self.resynced_next = self.gapped = False
         else:
             assert isinstance(event, Bbo)

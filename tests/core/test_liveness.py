@@ -147,15 +147,17 @@ def test_silence_on_a_dead_path_proves_nothing_about_the_venue():
     watch, last_ns = steady(50 * MS, 2000)
     assert first_alarm(watch, last_ns, alive=False, until_ns=60 * SECOND) is None
     assert watch.judge(last_ns + HOUR, None) is Silence.NONE
-    assert watch.judge(last_ns + HOUR, last_ns + 1) is Silence.STALLED
+    # one last frame of something else, just after the data stopped, is no proof of life
+    assert watch.judge(last_ns + HOUR, last_ns + POLICY.floor_ns // 2 - 1) is Silence.NONE
+    assert watch.judge(last_ns + HOUR, last_ns + POLICY.floor_ns // 2) is Silence.STALLED
 
 
 def test_a_feed_is_stalled_exactly_at_its_limit():
     watch, last_ns = steady(50 * MS, 2000)
     limit_ns = watch.limit_ns
     assert limit_ns == POLICY.floor_ns
-    assert watch.judge(last_ns + limit_ns - 1, last_ns + 1) is Silence.NONE
-    assert watch.judge(last_ns + limit_ns, last_ns + 1) is Silence.STALLED
+    assert watch.judge(last_ns + limit_ns - 1, last_ns + SECOND) is Silence.NONE
+    assert watch.judge(last_ns + limit_ns, last_ns + SECOND) is Silence.STALLED
 
 
 def test_the_feed_is_watched_from_the_subscribe_and_not_from_the_first_message():
@@ -246,8 +248,8 @@ def test_a_new_subscription_starts_the_count_anew():
     watch, last_ns = steady(50 * MS, 2000)
     armed_ns = last_ns + 60 * SECOND
     watch.arm(armed_ns)
-    assert watch.judge(armed_ns + POLICY.floor_ns - 1, armed_ns + 1) is Silence.NONE
-    assert watch.judge(armed_ns + POLICY.floor_ns, armed_ns + 1) is Silence.STALLED
+    assert watch.judge(armed_ns + POLICY.floor_ns - 1, armed_ns + SECOND) is Silence.NONE
+    assert watch.judge(armed_ns + POLICY.floor_ns, armed_ns + SECOND) is Silence.STALLED
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,15 @@ from tests.core.worlds import (
 )
 
 from gapless.core.sequence import Numbering
-from gapless.core.stream import HELD_MAX, HOLD_NS, REGRESS_NS, SequencedStream, Stream, Trust
+from gapless.core.stream import (
+    HELD_MAX,
+    HOLD_NS,
+    REGRESS_NS,
+    TRANSIT_NS,
+    SequencedStream,
+    Stream,
+    Trust,
+)
 from gapless.errors import IllegalTransition
 from gapless.events import Event, Gap, Resynced, Trade
 
@@ -62,7 +70,7 @@ def test_a_hole_is_announced_before_what_is_behind_it():
     gap = log.gaps[0]
     assert (gap.first, gap.last, gap.missing) == (6, 7, 2)
     assert gap.cause == "numbers are missing"
-    assert (gap.since_ns, gap.until_ns) == (WALL + 1, WALL + 2)
+    assert (gap.since_ns, gap.until_ns) == (WALL + 1 - TRANSIT_NS, WALL + 2)
     assert (stream.gaps, stream.missing) == (1, 2)
 
 
@@ -427,7 +435,7 @@ def test_data_may_come_before_the_ack():
     assert list(stream.sources) == [A.epoch]
     assert stream.sources[A.epoch].attached_ns == 60
     stream.offer(trade(A, 4, 4, 70))
-    assert log.gaps[0].since_ns == WALL + 50
+    assert log.gaps[0].since_ns == WALL + 50 - TRANSIT_NS
     stream.detach(A.epoch, "closed", at(80))
     assert stream.blind
 

@@ -6,13 +6,15 @@ import asyncio
 import re
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from gapless.sim.build import simulate
 from gapless.sim.dialects._base import SimOptions
-from gapless.sim.faults import Fault
+from gapless.sim.exchange import Exchange
+from gapless.sim.faults import Fault, FaultName
 from gapless.sim.server import SimServer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,16 +36,16 @@ class Snippet:
     text: str
     marked: bool  # to be run, where its language does not say so already
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.page}:{self.line}"
 
     @property
-    def name(self):
+    def name(self) -> str:
         stem = re.sub(r"\W", "_", self.page.removesuffix(".md"))
         return f"{stem}_{self.line}"
 
 
-def of(*languages):
+def of(*languages: str) -> list[Snippet]:
     """Return every snippet in one of these languages."""
     found = []
     for path in PAGES:
@@ -60,7 +62,7 @@ def of(*languages):
     return found
 
 
-def commands(snippet):
+def commands(snippet: Snippet) -> list[str]:
     """Return the command lines of a shell snippet: in a console, what follows a ``$``."""
     lines = snippet.text.replace("\\\n", " ").splitlines()
     if snippet.language == "console":
@@ -71,16 +73,15 @@ def commands(snippet):
 class Venues:
     """Simulated venues on a thread of their own."""
 
-    def __init__(self):
-        self.environment = {}
-        self.urls = {}
-        self._exchanges = []
+    def __init__(self) -> None:
+        self.environment: dict[str, str] = {}
+        self._exchanges: list[Exchange] = []
         self._ready = threading.Event()
-        self._loop = None
-        self._stop = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
 
-    async def _serve(self):
+    async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         options = SimOptions(limits=False)
         one = simulate("deribit", rate_per_s=200, seed=3, options=options)
@@ -89,28 +90,31 @@ class Venues:
             for exchange, server in ((one, first), (two, second)):
                 venue = exchange.dialect.venue
                 self._exchanges.append(exchange)
-                self.urls[venue] = server.ws_url
                 variable = "GAPLESS_ENDPOINT_" + venue.upper().replace(".", "_")
                 self.environment[variable] = server.ws_url
             self._ready.set()
             await self._stop.wait()
 
-    def strike(self, name, **arguments):
+    def strike(self, name: FaultName) -> None:
         """Inject a fault at every venue, soon."""
+        loop = self._loop
+        assert loop is not None
         for exchange in self._exchanges:
-            self._loop.call_soon_threadsafe(
-                lambda exchange=exchange: exchange.inject(
-                    Fault(name=name, **arguments), time.time_ns()
-                )
-            )
+            loop.call_soon_threadsafe(_inject, exchange, Fault(name=name))
 
     @contextmanager
-    def serving(self):
+    def serving(self) -> Iterator[Venues]:
         self._thread.start()
         assert self._ready.wait(10), "the simulator does not start"
         try:
             yield self
         finally:
+            assert self._loop is not None
+            assert self._stop is not None
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join(10)
             assert not self._thread.is_alive()
+
+
+def _inject(exchange: Exchange, fault: Fault) -> None:
+    exchange.inject(fault, time.time_ns())

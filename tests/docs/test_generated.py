@@ -7,7 +7,9 @@ import importlib.util
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -31,8 +33,10 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "gapless"
 
 
-def load_tool(name):
+def load_tool(name: str) -> Any:
     spec = importlib.util.spec_from_file_location(f"tools_{name}", ROOT / "tools" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look themselves up
     path = list(sys.path)
@@ -45,7 +49,7 @@ def load_tool(name):
 
 
 @pytest.mark.parametrize("name", ["draw_states", "generate_reference", "generate_venue_pages"])
-def test_generated_pages_are_current(name):
+def test_generated_pages_are_current(name: str) -> None:
     pages = load_tool(name).pages()
     assert pages
     old = [
@@ -56,7 +60,9 @@ def test_generated_pages_are_current(name):
     assert old == [], f"run python tools/{name}.py"
 
 
-def test_check_names_what_is_out_of_date_and_writes_nothing(tmp_path, capsys, monkeypatch):
+def test_check_names_what_is_out_of_date_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
     writing = load_tool("_writing")
     monkeypatch.setattr(writing, "ROOT", tmp_path)
@@ -69,7 +75,7 @@ def test_check_names_what_is_out_of_date_and_writes_nothing(tmp_path, capsys, mo
     assert writing.finish({page: "new"}, ["--check"]) == 0
 
 
-def test_every_venue_has_a_page_with_every_fact():
+def test_every_venue_has_a_page_with_every_fact() -> None:
     tool = load_tool("generate_venue_pages")
     for name in VENUES:
         profile = load(name)
@@ -81,8 +87,8 @@ def test_every_venue_has_a_page_with_every_fact():
             assert tool.escape(trap) in page
 
 
-def test_every_bound_in_the_code_is_on_the_page():
-    found = set()
+def test_every_bound_in_the_code_is_on_the_page() -> None:
+    found: set[tuple[str, str]] = set()
     for folder in ("core", "io", "venues"):
         for path in (SOURCE / folder).glob("*.py"):
             names = re.findall(r"^([A-Z][A-Z_]*_MAX)\b", path.read_text(), re.M)
@@ -92,7 +98,7 @@ def test_every_bound_in_the_code_is_on_the_page():
     assert found <= listed
 
 
-def build(tmp_path):
+def build(tmp_path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)],
         cwd=ROOT,
@@ -103,7 +109,7 @@ def build(tmp_path):
     assert ran.returncode == 0, ran.stderr
 
 
-def test_the_site_builds_and_fetches_nothing_from_elsewhere(tmp_path):
+def test_the_site_builds_and_fetches_nothing_from_elsewhere(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs", reason="the extra `docs` is not installed")
     build(tmp_path)
     pages = list(tmp_path.rglob("*.html"))
@@ -115,10 +121,17 @@ def test_the_site_builds_and_fetches_nothing_from_elsewhere(tmp_path):
         assert 'class="mermaid"' not in page.read_text(encoding="utf-8")
 
 
+def test_links_of_the_readme_lead_somewhere() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", text)
+    assert len(links) > 10
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
 # -- the keys of the JSON lines ---------------------------------------------------------------
 
 
-def documented():
+def documented() -> dict[str, list[str]]:
     text = (ROOT / "docs" / "reference" / "ndjson.md").read_text(encoding="utf-8")
     sections = re.split(r"^## ", text, flags=re.M)[1:]
     return {
@@ -127,7 +140,7 @@ def documented():
     }
 
 
-def test_the_page_on_json_lines_names_every_key_in_order():
+def test_the_page_on_json_lines_names_every_key_in_order() -> None:
     origin = Origin("venue", "book", "S", "book.S", "a", 1)
     head = (origin, 1, 1, 1, 1, 1)
     lines = {
@@ -161,11 +174,11 @@ NAMES = re.compile("|".join({part for name in VENUES for part in name.split(".")
 PLACES = ("venues/", "sim/dialects/", "sim/build.py", "cli/demo.py")
 
 
-def allowed(path):
+def allowed(path: Path) -> bool:
     return path.relative_to(SOURCE).as_posix().startswith(PLACES)
 
 
-def in_code(tree):
+def in_code(tree: ast.AST) -> Iterator[tuple[int, str]]:
     """Yield names and strings that the program works with; text for people is not code."""
     documents = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     documents |= {
@@ -185,10 +198,12 @@ def in_code(tree):
                 yield node.lineno, text
             case ast.FunctionDef(name=text) | ast.ClassDef(name=text):
                 yield node.lineno, text
+            case _:
+                pass
 
 
-def test_no_venue_is_named_outside_its_places():
-    found = []
+def test_no_venue_is_named_outside_its_places() -> None:
+    found: list[str] = []
     for path in SOURCE.rglob("*.py"):
         if not allowed(path):
             tree = ast.parse(path.read_text(encoding="utf-8"))

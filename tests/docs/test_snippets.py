@@ -9,10 +9,12 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import click
 import pytest
-from tests.docs.snippets import ROOT, Venues, commands, of
+from tests.docs.snippets import ROOT, Snippet, Venues, commands, of
 
 DEADLINE_S = 20.0
 LINES_ENOUGH = 40  # of a program that would go on for ever
@@ -30,12 +32,19 @@ GAPLESS = [
 
 
 @pytest.fixture(scope="module")
-def venues():
+def venues() -> Iterator[Venues]:
     with Venues().serving() as serving:
         yield serving
 
 
-def run_for_a_while(arguments, venues, folder, *, after=None, enough=None):
+def run_for_a_while(
+    arguments: Sequence[str | Path],
+    venues: Venues,
+    folder: Path,
+    *,
+    after: Callable[[], None] | None = None,
+    enough: int | None = None,
+) -> tuple[int, list[str], str]:
     """Return exit code, output and talk of a child that ends by itself or is interrupted.
 
     ``after`` is called once there are a few lines of output; at ``enough`` lines, if it is
@@ -50,12 +59,15 @@ def run_for_a_while(arguments, venues, folder, *, after=None, enough=None):
         stderr=subprocess.PIPE,
         text=True,
     )
-    talk = []
-    reader = threading.Thread(target=lambda: talk.append(child.stderr.read()), daemon=True)
+    assert child.stdout is not None
+    assert child.stderr is not None
+    said = child.stderr
+    talk: list[str] = []
+    reader = threading.Thread(target=lambda: talk.append(said.read()), daemon=True)
     reader.start()
     timer = threading.Timer(DEADLINE_S, child.kill)
     timer.start()
-    lines = []
+    lines: list[str] = []
     for line in child.stdout:
         lines.append(line)
         if len(lines) == 5 and after is not None:
@@ -73,19 +85,21 @@ def run_for_a_while(arguments, venues, folder, *, after=None, enough=None):
     return code, lines, talk[0]
 
 
-def test_there_are_snippets_of_every_kind():
+def test_there_are_snippets_of_every_kind() -> None:
     assert len(PROGRAMS) >= 5
     assert TESTS
     assert len(GAPLESS) >= 15
     assert any(snippet.page == "README.md" for snippet in PROGRAMS)
 
 
-def test_every_python_snippet_is_a_whole_program_or_a_whole_test():
+def test_every_python_snippet_is_a_whole_program_or_a_whole_test() -> None:
     assert [str(s) for s in PYTHON if s not in PROGRAMS and s not in TESTS] == []
 
 
 @pytest.mark.parametrize("snippet", PROGRAMS, ids=str)
-def test_a_program_runs_against_the_simulator(snippet, venues, tmp_path):
+def test_a_program_runs_against_the_simulator(
+    snippet: Snippet, venues: Venues, tmp_path: Path
+) -> None:
     path = tmp_path / f"{snippet.name}.py"
     path.write_text(snippet.text)
     code, lines, talk = run_for_a_while(
@@ -102,7 +116,7 @@ def test_a_program_runs_against_the_simulator(snippet, venues, tmp_path):
 
 
 @pytest.mark.parametrize("snippet", TESTS, ids=str)
-def test_a_test_in_the_docs_passes(snippet, tmp_path):
+def test_a_test_in_the_docs_passes(snippet: Snippet, tmp_path: Path) -> None:
     path = tmp_path / f"test_{snippet.name}.py"
     path.write_text(snippet.text)
     ran = subprocess.run(
@@ -116,7 +130,7 @@ def test_a_test_in_the_docs_passes(snippet, tmp_path):
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
-def check_types(paths):
+def check_types(paths: Sequence[Path]) -> list[str]:
     """Return what mypy says of these files, and of nothing else."""
     ran = subprocess.run(
         [
@@ -133,7 +147,7 @@ def check_types(paths):
     return ran.stdout.splitlines()
 
 
-def test_types_check_and_a_forgotten_gap_is_an_error(tmp_path):
+def test_types_check_and_a_forgotten_gap_is_an_error(tmp_path: Path) -> None:
     paths = []
     for snippet in PYTHON:
         path = tmp_path / f"{snippet.name}.py"
@@ -151,27 +165,30 @@ def test_types_check_and_a_forgotten_gap_is_an_error(tmp_path):
     assert any('"assert_never"' in line and "Gap" in line for line in mine), mine
 
 
-def parse(arguments):
+def parse(arguments: Sequence[str]) -> None:
     """Hold a command line against the real one, without running it."""
-    from gapless.cli import gapless as command
+    from gapless.cli import gapless
 
+    command: click.Command = gapless
+    rest = list(arguments)
     context = click.Context(command, info_name="gapless")
-    while isinstance(command, click.Group) and arguments:
-        name, *arguments = arguments
+    while isinstance(command, click.Group) and rest:
+        name, *rest = rest
         if name in ("--help", "--version"):
             return
         found = command.get_command(context, name)
         assert found is not None, f"no verb {name}"
         command = found
         context = click.Context(command, info_name=name, parent=context)
-    if "--help" not in arguments:
-        command.make_context(command.name, arguments, parent=context)
+    if "--help" not in rest:
+        command.make_context(command.name, rest, parent=context)
 
 
 @pytest.mark.parametrize(
     ("snippet", "line"), GAPLESS, ids=lambda x: x if isinstance(x, str) else str(x)
 )
-def test_a_command_parses(snippet, line):
+def test_a_command_parses(snippet: Snippet, line: str) -> None:
+    assert line.split(maxsplit=1)[0] == "gapless", snippet
     words = shlex.split(line, comments=True)
     for sign in ("|", ">", "2>", "&", "&&"):
         if sign in words:
@@ -180,7 +197,7 @@ def test_a_command_parses(snippet, line):
 
 
 @pytest.mark.parametrize("snippet", [s for s in SHELL if s.marked], ids=str)
-def test_a_marked_command_runs(snippet, venues, tmp_path):
+def test_a_marked_command_runs(snippet: Snippet, venues: Venues, tmp_path: Path) -> None:
     for line in commands(snippet):
         words = shlex.split(line, comments=True)
         assert words[0] == "gapless"

@@ -39,6 +39,8 @@ class BackoffPolicy:
         flap_each_ns: Added to that ceiling for every session lost in the last second.
         policy_ns: First wait after a policy close; doubles up to ``policy_max_ns``.
         policy_max_ns: Ceiling of those waits.
+        steady_after_ns: Useful life after which a session's end lowers the flap count by two:
+            whoever serves us for seconds each time is not dialled in a tight loop.
         stable_after_ns: Useful life after which a session counts as a success.
     """
 
@@ -50,6 +52,7 @@ class BackoffPolicy:
     flap_each_ns: int = 7_500_000
     policy_ns: int = 15_000_000_000
     policy_max_ns: int = 300_000_000_000
+    steady_after_ns: int = 5_000_000_000
     stable_after_ns: int = 30_000_000_000
 
 
@@ -113,6 +116,8 @@ class Backoff:
         if live_ns >= self._policy.stable_after_ns:
             self._dials = self._flaps = self._policies = 0
             self._outage_since_ns = None
+        elif live_ns >= self._policy.steady_after_ns:
+            self._flaps = max(0, self._flaps - 2)
 
     def _after_failed_dial_ns(self, now_ns: int) -> int:
         if self._outage_since_ns is None:

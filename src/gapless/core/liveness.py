@@ -214,9 +214,12 @@ class FeedWatch:
         if self._count < 2:  # a single message, such as a first snapshot, is no rhythm
             limit_ns = self._policy.unproven_ns * self._probe_patience
             return Silence.UNPROVEN if now_ns - since_ns >= limit_ns else Silence.NONE
-        if now_ns - since_ns < self.limit_ns or alive_ns is None or alive_ns <= since_ns:
+        limit_ns = self.limit_ns
+        if now_ns - since_ns < limit_ns or alive_ns is None:
             return Silence.NONE
-        return Silence.STALLED
+        # A dying path may bring one last frame of something else: only life well into the
+        # silence shows that the path outlived the data.
+        return Silence.STALLED if alive_ns - since_ns >= limit_ns // 2 else Silence.NONE
 
     def acted(self, now_ns: int) -> None:
         """Note that something was done about the silence; be four times as patient."""

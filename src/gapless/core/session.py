@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from gapless.core.budget import Budget
 from gapless.core.codec import (
@@ -55,6 +56,10 @@ __all__ = [
     "SessionTerms",
     "Timing",
 ]
+
+
+RESERVED: Final = 2
+"""Messages of the connection's budget that are kept free for a ping and a pong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +267,10 @@ class Session:
         """Note that the transport answered a ping of the peer; the answer counts as a frame."""
         self._terms.messages.note(now_ns)
 
+    def forgive(self, now_ns: int) -> None:
+        """Judge the path anew from ``now_ns``: we were asleep ourselves."""
+        self.watch.forgive(now_ns)
+
     def lost(self, cause: Exception, now_ns: int) -> list[Effect]:
         """Note that the transport is gone, or that the dial failed."""
         if self.phase in {Phase.IDLE, Phase.ENDED}:
@@ -436,7 +445,8 @@ class Session:
         return Send(request.text)
 
     def _wait_ns(self, request: Request, now_ns: int) -> int:
-        wait_ns = self._terms.messages.wait_ns(now_ns)
+        # A ping of ours and a pong to the venue's must fit beside whatever is queued.
+        wait_ns = self._terms.messages.wait_ns(now_ns, 1 + RESERVED)
         if request.pool is not None:
             pool = self._terms.pools[request.pool]
             wait_ns = max(wait_ns, pool.wait_ns(now_ns, request.units))

@@ -50,6 +50,9 @@ HELD_MAX: Final = 4096
 REGRESS_NS: Final = 5_000_000_000
 """How much newer, by the venue's clock, a lower number must be to mean a new numbering."""
 
+TRANSIT_NS: Final = 250_000_000
+"""Time that a message without a time of its own may have been under way, in nanoseconds."""
+
 NEVER: Final = -1  # no message begins with it: forces the slow path
 
 
@@ -280,13 +283,14 @@ class Stream:
         """Return the Unix time since which something may have gone unseen.
 
         The last message's own time counts, where the venue gives one: a later message may
-        have been made before that one had reached us.
+        have been made before that one had reached us.  Where it gives none, `TRANSIT_NS` is
+        allowed for the way here.
         """
         newest = self.newest
         if newest is None:
             return now_ns if self._since_ns is None else self._since_ns
         if newest.event_ns is None:
-            return newest.recv_ns
+            return newest.recv_ns - TRANSIT_NS
         return min(newest.recv_ns, newest.event_ns)
 
     def _gap(

@@ -227,7 +227,9 @@ class Supervisor:
         if epoch == line.successor:
             line.successor = line.successor_live_ns = None
             self._signal(line, LineSignal.KEEP)
-            line.rotate_at_ns = now_ns + max(wait_ns, POSTPONE_NS)
+            # The unknown is never retried; the session that works is kept.
+            unknown = cause is not None and disposition(cause) is Disposition.HALT
+            line.rotate_at_ns = None if unknown else now_ns + max(wait_ns, POSTPONE_NS)
             return
         self._current_lost(line, wait_ns, now_ns)
         line.cause = "planned" if cause is None else str(cause)

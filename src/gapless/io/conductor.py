@@ -23,13 +23,14 @@ from gapless.core.backoff import BackoffPolicy
 from gapless.core.booksync import BookStream
 from gapless.core.budget import Budget
 from gapless.core.images import ImageStream
+from gapless.core.lifecycle import Phase
 from gapless.core.liveness import FeedPolicy, PathPolicy, Silence
 from gapless.core.notices import NoticeLog
 from gapless.core.sequence import Numbering
 from gapless.core.session import Ended, Said, Session, SessionTerms, Timing
 from gapless.core.stats import Histogram, SessionEnd
 from gapless.core.stream import Moment, Need, SequencedStream, Stream, TopicSpec
-from gapless.core.supervisor import Retire, Start, Supervisor
+from gapless.core.supervisor import LineState, Retire, Start, Supervisor
 from gapless.core.vigil import Finding, LineView, Vigil
 from gapless.errors import (
     ConnectionLost,
@@ -138,6 +139,7 @@ class Conductor:
         self._deferred: dict[str, Need] = {}
         self._tick_ns = 0
         self._stopping = False
+        self._paused = False
         self._halted_by: Exception | None = None
 
     # -- running ----------------------------------------------------------------------------
@@ -181,13 +183,16 @@ class Conductor:
         return 0 if self._snapshots is None else self._snapshots.fetches
 
     def pause(self) -> None:
-        """Stop reading every socket, until `resume`."""
+        """Stop reading every socket, until `resume`; nobody is judged meanwhile."""
+        self._paused = True
         for driver in self.drivers.values():
             if driver.transport is not None:
                 driver.transport.pause()
 
     def resume(self) -> None:
         """Read again."""
+        self._paused = False
+        self._forgive(self.moment())
         for driver in self.drivers.values():
             if driver.transport is not None:
                 driver.transport.resume()
@@ -262,6 +267,8 @@ class Conductor:
             driver.on_closed(error)
         else:
             self.timings[driver.line] = transport.timings
+            if self._paused:
+                transport.pause()
             driver.opened(transport)
         finally:
             self._dial_tasks.pop(driver.epoch, None)
@@ -287,7 +294,7 @@ class Conductor:
     def _tick(self, now: Moment) -> None:
         late_ns = now.mono_ns - self._tick_ns
         self._tick_ns = now.mono_ns + TICK_NS
-        if late_ns > LATE_NS:  # read the sockets before judging anybody
+        if late_ns > LATE_NS or self._paused:  # read the sockets before judging anybody
             self._forgive(now)
             return
         for driver in list(self.drivers.values()):
@@ -310,12 +317,11 @@ class Conductor:
     def _forgive(self, now: Moment) -> None:
         self._vigil.forgive(now.mono_ns)
         for driver in self.drivers.values():
-            if driver.session.watch is not None:
-                driver.session.watch.forgive(now.mono_ns)
+            driver.session.forgive(now.mono_ns)
 
     def _watch(self, driver: Driver, now: Moment) -> None:
         session = driver.session
-        if session.phase.name != "LIVE" or session.watch is None:
+        if session.phase is not Phase.LIVE:
             return
         view = LineView(
             driver.line,
@@ -407,7 +413,7 @@ class Conductor:
         self._note("ended", now, words, evidence, driver)
         if isinstance(cause, ProtocolViolation) and cause is not self._counted:
             self.violations += 1
-        if self._supervisor.halted is not None:
+        if self._supervisor.states()[driver.line] is LineState.HALTED:
             self._halted_by = cause
             self._note("halted", now, words, "an unknown error is never retried", driver)
         self._wake.set()

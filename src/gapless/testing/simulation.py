@@ -30,6 +30,7 @@ from gapless.venues._registry import load
 __all__ = ["Outcome", "Planned", "Simulation", "random_faults"]
 
 ADDRESS = "venue.test:443"
+_WAIT_FOR_A_DIAL = frozenset({"accept_close", "refuse", "late_ack", "rest_fail", "stale_snapshot"})
 CHANNELS = ("trades", "book", "bbo", "ticker")
 
 
@@ -53,6 +54,7 @@ class Outcome:
         stats: The feed's counters at the end.
         faults: The planned faults, and whether they happened.
         truth: The venue's log.
+        waiting_max: Most events that waited anywhere in the feed, looked at once a second.
     """
 
     seed: int
@@ -62,6 +64,7 @@ class Outcome:
     stats: FeedStats
     faults: list[FaultRecord]
     truth: list[dict[str, Any]]
+    waiting_max: int
 
     def __str__(self) -> str:
         struck = ", ".join(f"{r.fault.name} x{r.happened}" for r in self.faults)
@@ -144,7 +147,7 @@ class Simulation:
             for planned in self.faults:
                 loop.call_later(planned.at_s, self._strike, venue, planned.fault, clock, records)
             collector = asyncio.create_task(_collect(feed, events))
-            await asyncio.sleep(self.minutes * 60)
+            waiting_max = await _look_on(feed, self.minutes * 60)
             stats, notices = feed.stats(), feed.notices()
             collector.cancel()
             await asyncio.wait((collector,))
@@ -155,7 +158,7 @@ class Simulation:
             venue.close()
         numbering = {topic: spec.numbering for topic, spec in plan.specs.items()}
         card = score(truth.records, events, numbering)
-        return Outcome(self.seed, card, events, notices, stats, records, truth.records)
+        return Outcome(self.seed, card, events, notices, stats, records, truth.records, waiting_max)
 
     @staticmethod
     def _strike(
@@ -163,6 +166,25 @@ class Simulation:
     ) -> None:
         records.append(venue.exchange.inject(fault, clock.wall_ns()))
         venue.pump()
+
+
+async def _look_on(feed: Feed[object], seconds: float) -> int:
+    """Let time pass; return the most events that waited."""
+    most = 0
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    while (left_s := end - loop.time()) > 0:
+        await asyncio.sleep(min(1.0, left_s))
+        most = max(most, _waiting(feed))
+    return most
+
+
+def _waiting(feed: Feed[object]) -> int:
+    """Count the events in the outlet, and those that streams hold back or buffer."""
+    waiting = len(feed._outlet)
+    for stream in feed._running().streams.values():
+        waiting += len(getattr(stream, "_held", ())) + len(getattr(stream, "_buffer", ()))
+    return waiting
 
 
 async def _collect(feed: Feed[object], events: list[Event]) -> None:
@@ -173,6 +195,7 @@ async def _collect(feed: Feed[object], events: list[Event]) -> None:
 def random_faults(venue: str, seed: int, minutes: float, count: int) -> list[Planned]:
     """Return ``count`` faults that this venue can have, spread over the run by chance.
 
+    One that waits for a dial or for a snapshot is followed by a reset, so that it really happens.
     The last half minute is left in peace, so that everything can heal.
     """
     rng = Random(seed)  # noqa: S311  # must repeat
@@ -205,4 +228,10 @@ def random_faults(venue: str, seed: int, minutes: float, count: int) -> list[Pla
     usable = [make for make in kinds if exchange.supports(make().name)]
     last_s = minutes * 60 - 40
     times = sorted(rng.uniform(5, last_s) for _ in range(count))
-    return [Planned(at_s, rng.choice(usable)()) for at_s in times]
+    plan: list[Planned] = []
+    for at_s in times:
+        fault = rng.choice(usable)()
+        plan.append(Planned(at_s, fault))
+        if fault.name in _WAIT_FOR_A_DIAL:
+            plan.append(Planned(at_s + 0.05, Fault(name="reset")))
+    return plan
