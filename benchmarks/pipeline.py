@@ -45,6 +45,10 @@ class Recorder:
 
     def __init__(self) -> None:
         self.texts: list[str] = []
+        self.pinged = b""
+
+    def ping(self, payload: bytes) -> None:
+        self.pinged = payload
 
     def send_text(self, text: str) -> None:
         self.texts.append(text)
@@ -76,7 +80,7 @@ def record(venue: str, symbol: str, messages: int, rate_per_s: float) -> dict[st
     while len(wire.texts) < messages + 2:
         now_ns += SECOND_NS // 10
         exchange.advance(now_ns)
-        session.on_pong(b"", now_ns)  # or the venue hangs up on us
+        session.on_pong(wire.pinged, now_ns)  # or the venue hangs up on us
     frames = [text for text in wire.texts if "bids" in text or "depthUpdate" in text]
     return {"frames": frames[: messages + 1], "snapshot": snapshot}
 

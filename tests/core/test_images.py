@@ -8,7 +8,7 @@ from tests.core.worlds import MS, ORDERED, SECOND, UNNUMBERED, WALL, Log, at, bb
 
 from gapless.core.images import ImageStream
 from gapless.core.sequence import Numbering
-from gapless.core.stream import REGRESS_NS, Trust
+from gapless.core.stream import HOLD_NS, REGRESS_NS, Trust
 from gapless.events import Bbo, Event, Gap, Resynced
 
 A, B = origin(0, "bbo"), origin(1, "bbo")
@@ -196,6 +196,77 @@ def test_a_blind_stretch_that_ends_in_another_is_one_gap():
     assert log.kinds == ["Bbo", "Gap", "Bbo", "Resynced"]
 
 
+def joining():
+    """Session A has brought image 1 at 10 ns; session B was confirmed at 50 ns."""
+    stream, log = images_of(ORDERED, A)
+    stream.offer(bbo(A, 1, 10))
+    stream.attach(B, at(50))
+    return stream, log
+
+
+def test_a_session_that_came_after_another_fell_silent_cannot_vouch_for_the_time_between():
+    stream, log = joining()
+    stream.suspect(A.epoch, "silent", at(60), covered_ns=10)
+    assert stream.blind
+    stream.offer(bbo(B, 9, 70))
+    assert log.kinds == ["Bbo", "Gap", "Bbo", "Resynced"]
+    assert (log.gaps[0].cause, log.gaps[0].until_ns) == ("silent", WALL + 70)
+
+
+def test_it_cannot_even_if_it_spoke_before_the_silence_was_noticed():
+    stream, log = joining()
+    stream.offer(bbo(B, 9, 55))
+    assert log.kinds == ["Bbo"]
+    stream.suspect(A.epoch, "silent", at(60), covered_ns=10)
+    assert log.kinds == ["Bbo", "Gap", "Bbo", "Resynced"]
+    assert not stream.blind
+
+
+def test_a_session_that_was_there_while_the_other_was_well_carries_on_without_a_mark():
+    stream, log = joining()
+    stream.detach(A.epoch, "closed", at(60), covered_ns=58)
+    stream.offer(bbo(B, 9, 70))
+    assert log.kinds == ["Bbo", "Bbo"]
+
+
+def test_what_waits_for_the_other_line_comes_without_a_mark_once_it_is_there():
+    stream, log = joining()
+    stream.offer(bbo(B, 2, 55))
+    stream.offer(bbo(B, 3, 56))
+    assert log.kinds == ["Bbo"]
+    stream.offer(bbo(A, 2, 57))
+    assert [event.last for event in log.events] == [1, 2, 3]
+    stream.offer(bbo(B, 4, 58))  # joined: from now on the first arrival wins
+    stream.offer(bbo(A, 3, 59))
+    assert [event.last for event in log.events] == [1, 2, 3, 4]
+
+
+def test_what_waits_is_carried_over_when_the_other_line_ends_well():
+    stream, log = joining()
+    stream.offer(bbo(B, 2, 55))
+    stream.detach(A.epoch, "planned", at(60))
+    assert [event.last for event in log.events] == [1, 2]
+    assert log.kinds == ["Bbo", "Bbo"]
+
+
+def test_what_waits_is_gone_with_its_session():
+    stream, log = joining()
+    stream.offer(bbo(B, 2, 55))
+    stream.detach(B.epoch, "closed", at(60))
+    stream.offer(bbo(A, 3, 70))
+    assert [event.last for event in log.events] == [1, 3]
+
+
+def test_a_line_that_is_half_a_second_behind_is_left_behind_with_a_gap():
+    stream, log = joining()
+    stream.offer(bbo(B, 2, 55))
+    stream.tick(at(55 + HOLD_NS - 1))
+    assert log.kinds == ["Bbo"]
+    stream.tick(at(55 + HOLD_NS))
+    assert log.kinds == ["Bbo", "Gap", "Bbo", "Resynced"]
+    assert log.gaps[0].cause == "a line fell behind"
+
+
 # -- properties -------------------------------------------------------------------------------
 
 
@@ -307,6 +378,8 @@ class OrderedImages(RuleBasedStateMachine):
         self.open(acked=True)
         self.make(1)
         self.stream.offer(self.image(self.epochs, len(self.made_ns) - 1))
+        self.now_ns += HOLD_NS  # no other session brings it
+        self.stream.tick(at(self.now_ns))
         assert self.shown[-1] == len(self.made_ns) - 1
         assert self.stream.trust is Trust.LIVE
         assert not self.gapped

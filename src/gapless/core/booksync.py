@@ -235,6 +235,7 @@ class BookStream(SequencedStream):
 
     def _take_held(self, head: Event, expected: int, first: int, last: int) -> None:
         if last < expected:
+            self._join(head)
             self.duplicates += 1
         elif isinstance(head, BookSnapshot):
             self._overwrite(head, self._hole_cause())
@@ -253,7 +254,7 @@ class BookStream(SequencedStream):
         self._broken_since_ns = (
             now.mono_ns if self._blind_since_ns is None else self._blind_since_ns
         )
-        self._blind_since_ns = None
+        self._see_again(head)
         self._next = max(expected, first)
         self.synced = False
         self.resyncs += 1
@@ -266,7 +267,8 @@ class BookStream(SequencedStream):
     def _restart(self, event: Event) -> None:
         if isinstance(event, BookDelta):
             self._gap(event.origin, moment(event), None, None, "the venue numbers anew")
-            self._broken_since_ns, self._blind_since_ns = event.mono_ns, None
+            self._broken_since_ns = event.mono_ns
+            self._see_again(event)
             self._next = None
             self.synced = False
             self._take(event)
@@ -281,6 +283,7 @@ class BookStream(SequencedStream):
         elif expected is None or (not self.synced and last >= expected - 1):
             self._load(event)
         elif last < expected - 1 and not self._renumbered(event):
+            self._join(event)
             self.duplicates += 1  # from a line that is behind; it may catch up
         elif not self.synced or last < expected:
             self._confirm_or_overwrite(event, last, expected)
@@ -311,7 +314,7 @@ class BookStream(SequencedStream):
             self._broken_since_ns = (
                 event.mono_ns if self._blind_since_ns is None else self._blind_since_ns
             )
-        self._blind_since_ns = None
+        self._see_again(event)
         self._load(event)
 
     def _load(self, event: BookSnapshot) -> None:
@@ -323,7 +326,7 @@ class BookStream(SequencedStream):
             self._gap(event.origin, moment(event), None, None, self._cause)
             if broken_since_ns is None or broken_since_ns > self._blind_since_ns:
                 broken_since_ns = self._blind_since_ns
-            self._blind_since_ns = None
+        self._see_again(event)
         self.synced = True
         self._asked_ns, self._asks = None, 0
         self._broken_since_ns = None

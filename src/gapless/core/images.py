@@ -6,6 +6,9 @@ Holes cannot be seen from the messages, therefore every stretch without a truste
 announced as an interval.  It ends with the first image that comes after it, and not with the
 confirmation of a new subscription: a venue that confirms and stays silent has proven nothing.
 Only an image that is the very one we had last proves that there was none in between.
+
+A session that joins another is held back until its images meet those delivered: until then it
+may have come too late for something that the other, perhaps silent already, did not bring.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gapless.core.sequence import Numbering
-from gapless.core.stream import Need, Stream, TopicSpec, moment
+from gapless.core.stream import HOLD_NS, Moment, Need, Stream, TopicSpec, moment
 from gapless.events import Event, Origin
 
 __all__ = ["ImageStream"]
@@ -22,7 +25,7 @@ __all__ = ["ImageStream"]
 class ImageStream(Stream):
     """Full images, ordered by number or by the venue's time."""
 
-    __slots__ = ("_key", "_lead", "_ordered")
+    __slots__ = ("_key", "_lead", "_ordered", "_waiting", "_waiting_key", "_waiting_since_ns")
 
     def __init__(
         self, spec: TopicSpec, emit: Callable[[Event], None], ask: Callable[[Need], None]
@@ -31,6 +34,9 @@ class ImageStream(Stream):
         self._ordered = spec.numbering is not Numbering.NONE
         self._key = -1  # number or time of the newest image
         self._lead: Origin | None = None  # who brought it; `None` while anything is special
+        self._waiting: Event | None = None  # newest image of a session that has not joined yet
+        self._waiting_key = -1  # key of the first that waited
+        self._waiting_since_ns = 0
 
     def offer(self, event: Event) -> None:
         """Take one image from any source."""
@@ -43,28 +49,80 @@ class ImageStream(Stream):
         else:
             self._unusual(event, key)
 
+    def tick(self, now: Moment) -> None:
+        """Give up on a session that does not bring what another has brought long ago."""
+        event = self._waiting
+        if event is not None and now.mono_ns >= self._waiting_since_ns + HOLD_NS:
+            self._waiting = None
+            self._cause = "a line fell behind"
+            self._resume(event, self._key_of(event), self._waiting_since_ns)
+
+    def _key_of(self, event: Event) -> int | None:
+        return event.last if self._ordered else event.event_ns
+
     def _unusual(self, event: Event, key: int | None) -> None:
         blind_since_ns = self._blind_since_ns
-        self._trust_again(event)
-        if blind_since_ns is None:
-            if self._accept(event, key):
-                self._deliver(event, key)
-        elif key is not None and key < self._key and not self._renumbered(event):
+        source = self._trust_again(event)
+        if blind_since_ns is not None:
+            self._resume(event, key, blind_since_ns)
+            return
+        if not self._has_joined(source) and self.newest is not None:
+            if key is not None and key > self._key:
+                self._wait(event, key)
+                return
+            source.joined = True
+        if self._accept(event, key):
+            self._deliver(event, key)
+        self._release()
+
+    def _resume(self, event: Event, key: int | None, blind_since_ns: int) -> None:
+        """Take the first image after a blind stretch."""
+        if key is not None and key < self._key and not self._renumbered(event):
             self.out_of_order += 1  # from before the break: it says nothing of what came since
         elif self._is_newest(event, key):
-            self._blind_since_ns = None
+            self._see_again(event)
             self.duplicates += 1
             self._resynced(event, "ids", blind_since_ns)
         else:
-            self._blind_since_ns = None
             self._gap(event.origin, moment(event), None, None, self._cause)
+            self._see_again(event)
             self._deliver(event, key)
             self._resynced(event, "snapshot", blind_since_ns)
+
+    def _wait(self, event: Event, key: int) -> None:
+        if self._waiting is None:
+            self._waiting_key, self._waiting_since_ns = key, event.mono_ns
+        self._waiting = event  # a newer image supersedes an older one
+        self._lead = None
+
+    def _release(self) -> None:
+        """Let the session that waits join, once what it began with has been delivered."""
+        event = self._waiting
+        if event is not None and self._key >= self._waiting_key:
+            self._waiting = None
+            self._join(event)
+            key = self._key_of(event)
+            if key is not None and key > self._key:
+                self._deliver(event, key)
+
+    def _fewer_sources(self) -> None:
+        event = self._waiting
+        if event is None:
+            return
+        source = self.sources.get(event.origin.epoch)
+        if source is None:
+            self._waiting = None
+        elif self._blind_since_ns is not None:
+            self._waiting = None
+            self._resume(event, self._key_of(event), self._blind_since_ns)
+        elif self._has_joined(source):
+            self._waiting_key = self._key
+            self._release()
 
     def _deliver(self, event: Event, key: int | None) -> None:
         if key is not None:
             self._key = key
-        self._lead = event.origin
+        self._lead = event.origin if self._waiting is None else None
         self.newest = event
         self.delivered += 1
         self._emit(event)

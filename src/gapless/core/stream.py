@@ -135,12 +135,15 @@ class Source:
         attached_ns: Monotonic time since when it does.
         seen_ns: Monotonic time of its last message that was not simply the next one.
         trusted: Whether it is believed to carry everything.
+        joined: Whether it is known to carry on from what was delivered.  A session that came
+            after another had fallen silent cannot vouch for the time in between.
     """
 
     origin: Origin
     attached_ns: int
     seen_ns: int | None = None
     trusted: bool = True
+    joined: bool = False
 
 
 class Stream:
@@ -196,21 +199,32 @@ class Stream:
         if known is not None:  # data came before the ack, or the topic was subscribed again
             known.attached_ns = now.mono_ns
             return
-        if self._since_ns is None:
-            self._since_ns = now.recv_ns
-        self.sources[origin.epoch] = Source(origin, now.mono_ns)
+        self._add(origin, now)
         self._attached(origin, now)
 
-    def detach(self, epoch: int, cause: str, now: Moment) -> None:
-        """Note that a session no longer carries this topic."""
-        if self.sources.pop(epoch, None) is not None:
+    def detach(self, epoch: int, cause: str, now: Moment, covered_ns: int | None = None) -> None:
+        """Note that a session no longer carries this topic.
+
+        Args:
+            epoch: Which.
+            cause: Why, in a few words.
+            now: When.
+            covered_ns: Until when it certainly carried everything, monotonic; now by default.
+        """
+        source = self.sources.pop(epoch, None)
+        if source is not None:
+            self._handed_over(source, now.mono_ns if covered_ns is None else covered_ns)
             self._distrusted(cause, now)
             self._fewer_sources()
 
-    def suspect(self, epoch: int, cause: str, now: Moment) -> None:
-        """Note that a session is silent where it should speak; it may have lost messages."""
+    def suspect(self, epoch: int, cause: str, now: Moment, covered_ns: int | None = None) -> None:
+        """Note that a session is silent where it should speak; it may have lost messages.
+
+        Takes the arguments of `detach`.
+        """
         source = self.sources.get(epoch)
         if source is not None and source.trusted:
+            self._handed_over(source, now.mono_ns if covered_ns is None else covered_ns)
             source.trusted = False
             self._distrusted(cause, now)
             self._fewer_sources()
@@ -261,18 +275,50 @@ class Stream:
     def _fewer_sources(self) -> None:
         """Hook: a source is gone or no longer trusted."""
 
-    def _trust_again(self, event: Event) -> None:
+    def _add(self, origin: Origin, now: Moment) -> Source:
+        if self._since_ns is None:
+            self._since_ns = now.recv_ns
+        alone = not self.sources and self._blind_since_ns is None
+        source = self.sources[origin.epoch] = Source(origin, now.mono_ns, joined=alone)
+        return source
+
+    def _trust_again(self, event: Event) -> Source:
         """Believe the source of ``event`` again: it speaks."""
         source = self.sources.get(event.origin.epoch)
         if source is None:  # data may come before the ack of its subscription
-            source = self.sources[event.origin.epoch] = Source(event.origin, event.mono_ns)
-            if self._since_ns is None:
-                self._since_ns = event.recv_ns
+            source = self._add(event.origin, moment(event))
         source.trusted = True
         source.seen_ns = event.mono_ns
+        return source
+
+    def _has_joined(self, source: Source) -> bool:
+        newest = self.newest
+        brought_newest = newest is not None and newest.origin.epoch == source.origin.epoch
+        return source.joined or brought_newest
+
+    def _join(self, event: Event) -> None:
+        """Note that the source of ``event`` carries on from what was delivered."""
+        source = self.sources.get(event.origin.epoch)
+        if source is not None:
+            source.joined = True
+
+    def _see_again(self, event: Event) -> None:
+        """End the blindness: what may be missing has been named, or proven to be nothing."""
+        self._blind_since_ns = None
+        self._join(event)
+
+    def _carried(self) -> bool:
+        return any(s.trusted and self._has_joined(s) for s in self.sources.values())
+
+    def _handed_over(self, source: Source, covered_ns: int) -> None:
+        """Let those carry on who were there while ``source`` still carried everything."""
+        if source.trusted and self._has_joined(source):
+            for other in self.sources.values():
+                if other.attached_ns <= covered_ns:
+                    other.joined = True
 
     def _distrusted(self, cause: str, now: Moment) -> None:
-        if self._blind_since_ns is None and not any(s.trusted for s in self.sources.values()):
+        if self._blind_since_ns is None and not self._carried():
             self._blind_since_ns = now.mono_ns if self.newest is None else self.newest.mono_ns
             self._cause = cause
             self._blinded()
@@ -402,7 +448,7 @@ class SequencedStream(Stream):
     def _begin(self, event: Event) -> None:
         if self._blind_since_ns is not None:
             self._gap(event.origin, moment(event), None, None, self._cause)
-            self._blind_since_ns = None
+            self._see_again(event)
         self._deliver(event)
 
     def _place(self, event: Event, expected: int, first: int, last: int) -> None:
@@ -419,6 +465,7 @@ class SequencedStream(Stream):
                 self._held.clear()
                 self._restart(event)
             case Place.DUPLICATE:
+                self._join(event)  # its numbers reach back to what was delivered
                 self.duplicates += 1
             case Place.AHEAD | Place.OVERLAP:
                 self._hold(event)
@@ -427,7 +474,7 @@ class SequencedStream(Stream):
     def _restart(self, event: Event) -> None:
         """Follow a venue that numbers anew."""
         self._gap(event.origin, moment(event), None, None, "the venue numbers anew")
-        self._blind_since_ns = None
+        self._see_again(event)
         self._deliver(event)
 
     def _settle(self, *, give_up: bool = False) -> None:
@@ -446,11 +493,12 @@ class SequencedStream(Stream):
 
     def _take_held(self, head: Event, expected: int, first: int, last: int) -> None:
         if last < expected:
+            self._join(head)
             self.duplicates += 1
             return
         if first > expected:
             self._gap(head.origin, moment(head), expected, first - 1, self._hole_cause())
-            self._blind_since_ns = None
+            self._see_again(head)
         elif first < expected:
             head = msgspec.structs.replace(head, first=expected)
         self._deliver(head)
@@ -475,7 +523,7 @@ class SequencedStream(Stream):
     def _prove_by_ids(self, event: Event) -> None:
         if self._blind_since_ns is not None:
             self._resynced(event, "ids", self._blind_since_ns)
-            self._blind_since_ns = None
+        self._see_again(event)
 
     def _deliver(self, event: Event) -> None:
         self._next = None if event.last is None else event.last + 1
@@ -490,7 +538,8 @@ class SequencedStream(Stream):
         if self._held:
             blind_since_ns = self._blind_since_ns
             self._settle()
-            self._blind_since_ns = blind_since_ns  # what was held says nothing of the future
+            if not self._carried():  # what was held says nothing of the future
+                self._blind_since_ns = blind_since_ns
             self._resume_fast_path()
 
     def _leave_fast_path(self) -> None:

@@ -341,7 +341,11 @@ class Conductor:
         )
         if stalled:
             for topic in finding.topics:
-                self.streams[topic].suspect(driver.epoch, "the feed stalled", now)
+                stream = self.streams[topic]
+                covered_ns = stream.last_seen_ns(driver.epoch) or 0
+                if finding.whole_line:  # a topic may be quiet while its line is not
+                    covered_ns = max(covered_ns, driver.data_ns)
+                stream.suspect(driver.epoch, "the feed stalled", now, covered_ns)
         urgent = stalled and finding.whole_line
         if self._supervisor.rotate(driver.epoch, finding.cause, now.mono_ns, urgent=urgent):
             self._wake.set()
@@ -404,7 +408,8 @@ class Conductor:
         self.strays += driver.strays
         words = "planned" if cause is None else _words(cause)
         for topic in driver.origins:
-            self.streams[topic].detach(driver.epoch, words, now)
+            covered_ns = now.mono_ns if cause is None else driver.session.heard_ns
+            self.streams[topic].detach(driver.epoch, words, now, covered_ns)
         useful_ns = ended.live_ns if driver.frames else 0
         self._supervisor.ended(driver.epoch, cause, useful_ns, now.mono_ns)
         live_s = ended.live_ns / 1e9
