@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import pytest
 from tests.simulation.stage import SYMBOLS, VENUES, Consumer, play, rebuilt
@@ -208,7 +209,9 @@ def test_a_book_is_not_readable_before_it_is_proven(venue):
             stage.network.up()
             await stage.until(lambda: one.synced, 5)
             assert one.bids[0][0] < one.asks[0][0]
-            assert [price for price, _ in one.bids] == sorted((p for p, _ in one.bids), reverse=True)
+            assert [price for price, _ in one.bids] == sorted(
+                (p for p, _ in one.bids), reverse=True
+            )
             assert [price for price, _ in one.asks] == sorted(p for p, _ in one.asks)
             top = one.top()
             assert (top.bid, top.bid_size) == one.bids[0]
@@ -267,7 +270,7 @@ def test_changes_yields_tops_that_differ_and_only_while_synced(venue):
         assert task.exception() is None
         assert before > 20
         keys = [(t.bid, t.bid_size, t.ask, t.ask_size) for t in tops]
-        again = sum(a == b for a, b in zip(keys, keys[1:], strict=False))
+        again = sum(a == b for a, b in itertools.pairwise(keys))
         assert again <= 1  # only after the outage may the same be shown anew
 
     play(main, venue)

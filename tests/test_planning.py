@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import trustme
 
 from gapless.core.outlet import Overflow
 from gapless.errors import ConfigError, UsageError
@@ -168,11 +169,23 @@ def test_a_rest_endpoint_must_be_an_http_url():
         assemble("binance.spot", [book("X")], options)
 
 
-def test_how_to_dial_is_passed_on():
-    options = Options(ca_file="ca.pem", proxy="socks5://p:1", source="10.0.0.1", dial_timeout=0.25)
+def test_how_to_dial_is_passed_on(tmp_path):
+    ca_file = str(tmp_path / "ca.pem")
+    trustme.CA().cert_pem.write_to_path(ca_file)
+    options = Options(ca_file=ca_file, proxy="socks5://p:1", source="10.0.0.1", dial_timeout=0.25)
     dial = assemble("deribit", [book("X")], options).dial
-    assert (dial.ca_file, dial.proxy, dial.source) == ("ca.pem", "socks5://p:1", "10.0.0.1")
+    assert (dial.ca_file, dial.proxy, dial.source) == (ca_file, "socks5://p:1", "10.0.0.1")
     assert dial.timeout_ns == 250_000_000
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"ca_file": "/nowhere/ca.pem"}, {"proxy": "ftp://p:1"}, {"source": "nonsense"}],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_what_cannot_work_is_refused_before_any_dial(wrong):
+    with pytest.raises(ConfigError):
+        assemble("deribit", [book("X")], Options(**wrong))
 
 
 # -- budgets --------------------------------------------------------------------------------------

@@ -240,6 +240,7 @@ class Feed(_Running, Generic[E]):
                 continue  # not proven now: its own snapshot will heal the consumer's copy too
             lost = self._outlet.release(topic)
             if lost is not None:
+                conductor.overflowed(topic, f"{lost.count} events did not fit")
                 for event in _marks(stream, lost, state, conductor):
                     self._outlet.force(event)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from gapless.core.subscriptions import shards
 from gapless.errors import ConfigError, UsageError
 from gapless.events import Bbo, BookDelta, BookSnapshot, Ticker, Trade
 from gapless.io.conductor import Plan
+from gapless.io.dial import parse_proxy, tls_context
 from gapless.io.runtime import Runtime
 from gapless.io.transport import DialOptions
 from gapless.venues._profile import SECOND, Profile, VenueBudgets
@@ -27,7 +29,7 @@ LIFETIME_MARGIN_NS: Final = 900 * SECOND
 """How long before a venue's stated limit a session is replaced."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: `Subscription[Trade](...)` must work
 class Subscription(Generic[E]):
     """What to follow: a channel, with or without a variant, of some symbols."""
 
@@ -133,6 +135,7 @@ def assemble(venue: str, subscriptions: Sequence[Subscription[object]], options:
         raise ConfigError("lines must be 1 to 8")
     if options.dial_timeout <= 0:
         raise ConfigError("dial_timeout must be positive")
+    _check_reach(options)
     overrides = _overrides(profile, options)
     lifetime_ns = profile.lifetime_ns.value
     own = profile.endpoints.value
@@ -150,6 +153,17 @@ def assemble(venue: str, subscriptions: Sequence[Subscription[object]], options:
         ),
         lifetime_ns=None if lifetime_ns is None else lifetime_ns - LIFETIME_MARGIN_NS,
     )
+
+
+def _check_reach(options: Options) -> None:
+    if options.proxy is not None:
+        parse_proxy(options.proxy)
+    tls_context(options.ca_file)
+    if options.source is not None:
+        try:
+            ip_address(options.source)
+        except ValueError as error:
+            raise ConfigError(f"{options.source!r} is not an IP address to dial from") from error
 
 
 def _overrides(profile: Profile, options: Options) -> tuple[str, ...]:

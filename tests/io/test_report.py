@@ -39,9 +39,7 @@ def test_the_sums_agree_with_what_was_delivered(venue):
         assert stats.duplicates >= 3
         assert stats.dials == stats.sessions == 2
         assert stats.gaps == sum(type(event).__name__ == "Gap" for event in events)
-        assert [end.cause for end in stats.ended] == [
-            "ConnectionLost: lost without a close frame"
-        ]
+        assert [end.cause for end in stats.ended] == ["ConnectionLost: lost without a close frame"]
         assert 39 < stats.ended[0].live_s < 41
         low, high = stats.apparent_delay_ms
         assert 5 <= low <= high < 250

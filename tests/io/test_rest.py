@@ -8,6 +8,7 @@ import contextlib
 import pytest
 from aiohttp import web
 from tests.io.certs import authority, context
+from tests.io.proxies import Proxy
 
 from gapless.errors import DialFailed, RateLimited, RequestRejected
 from gapless.io import rest as module
@@ -136,6 +137,21 @@ def test_a_private_authority_is_trusted_when_it_is_named_and_only_then():
     assert ask(answer(text="[]"), tls=tls, ca_file=authority()[1]) == b"[]"
     with pytest.raises(DialFailed, match="certificate"):
         ask(answer(), tls=tls)
+
+
+@pytest.mark.parametrize("kind", ["socks4", "socks5"])
+def test_a_socks_proxy_carries_reads_too(kind):
+    async def main():
+        async with serving(answer(text="by socks")) as base, Proxy(kind) as proxy:
+            client = AiohttpRest(SystemClock(), proxy=proxy.url, source="127.0.0.1")
+            try:
+                return await client.get(base, GET, Dialect()), proxy.asked
+            finally:
+                await client.close()
+
+    body, asked = asyncio.run(main())
+    assert body == b"by socks"
+    assert asked  # the proxy was really used
 
 
 def test_a_proxy_is_asked_for_the_whole_url():

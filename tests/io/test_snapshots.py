@@ -86,7 +86,7 @@ class Desk:
 
     def _book(self, symbol):
         spec = TopicSpec("toy", "book", symbol, symbol, Numbering.DENSE, SnapshotFrom.REST)
-        return BookStream(spec, self.events.append, lambda need: self._need(need))
+        return BookStream(spec, self.events.append, self._need)
 
     def _need(self, need):
         (stream,) = [book for book in self.books if book.spec.topic == need.topic]

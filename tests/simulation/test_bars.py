@@ -16,7 +16,6 @@ from tests.simulation.stage import (
     marks,
     notices,
     play,
-    rebuilt,
 )
 
 from gapless.core.outlet import Overflow
@@ -255,7 +254,6 @@ def test_a_deribit_test_request_is_answered_within_1_s():
         {"name": "rest_fail", "status": 429, "retry_after_s": 20},
         {"name": "rest_fail", "status": 418},
         {"name": "rest_hang"},
-        {"name": "stale_snapshot", "stale_ms": 600_000},
     ],
     ids=lambda fault: f"{fault['name']}-{fault.get('status', '')}",
 )
@@ -281,11 +279,32 @@ def test_snapshot_fetches_are_bounded_and_budgeted_while_rest_fails_for_10_min(f
         return fetches, max(windows), healed_s
 
     fetches, per_minute, healed_s = play(main, "binance.spot")
-    print(f"{fault}: {fetches} fetches, at most {per_minute} a minute, healed {healed_s:.1f} s later")
+    print(
+        f"{fault}: {fetches} fetches, at most {per_minute} a minute, healed {healed_s:.1f} s later"
+    )
     # Two books: 0.5, 1, 2, 4, 8, 16 s, then 15 to 30 s each.
     assert fetches <= 2 * (6 + 600 / 15)
     assert per_minute * 50 <= 6000
     assert healed_s <= 125
+
+
+def test_stale_snapshots_are_refused_until_they_meet_the_deltas_that_wait():
+    async def main(stage):
+        await asyncio.sleep(60)
+        record = stage.inject("stale_snapshot", stale_ms=20_000, for_s=600.0)
+        async with stage.feed() as feed:
+            consumer = Consumer(feed)
+            await asyncio.sleep(15)
+            books = [t for t in feed.stats().topics if t.channel == "book"]
+            assert all(t.trust != "live" for t in books)
+            await stage.until(lambda: all(t.trust == "live" for t in feed.stats().topics), 90)
+            fetches = feed._running().snapshot_fetches
+            events = await consumer.stop()
+        assert record.happened >= 6
+        assert fetches <= 2 * 8
+        assert stage.card(feed, events).kept
+
+    play(main, "binance.spot")
 
 
 def test_a_rest_failure_never_delays_trades():
@@ -559,6 +578,50 @@ def test_a_slow_consumer_is_told_and_its_book_equals_the_venue(venue):
     play(main, venue, rate=40.0)
 
 
+@pytest.mark.parametrize("seed", range(6))
+@both
+def test_a_gap_that_did_not_fit_is_announced_with_what_did_not_fit(venue, seed):
+    async def main(stage):
+        topic = stage.topic("trades")
+        async with stage.feed(trades(stage.symbols[0]), capacity=16) as feed:
+            consumer = Consumer(feed)
+            await asyncio.sleep(10)
+            consumer.may_read.clear()
+            await stage.until(lambda: len(feed._outlet) == 16, 60)
+            record = stage.inject("drop", topic=topic, count=1)
+            await stage.until(lambda: record.happened, 60)
+            await asyncio.sleep(60)
+            consumer.may_read.set()
+            await asyncio.sleep(20)
+            events = await consumer.stop()
+        card = stage.card(feed, events)
+        assert card.total("missing") > 1
+        assert card.kept, card.as_dict()
+
+    play(main, venue, seed=seed, rate=5.0)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@both
+def test_a_second_silence_is_noticed_as_fast_as_the_first(venue, seed):
+    async def main(stage):
+        async with stage.feed() as feed:
+            times = []
+            for _ in range(3):
+                await asyncio.sleep(60)
+                before = len(notices(feed, "stalled"))
+                record = stage.inject("silence", for_s=12.0)
+                seen = lambda before=before: len(notices(feed, "stalled")) > before  # noqa: E731
+                times.append(await stage.until(seen, 30))
+                await asyncio.sleep(12)
+                assert record.happened > 20
+        return times
+
+    times = play(main, venue, seed=seed)
+    print(f"{venue} seed {seed}: silences noticed after {times} s")
+    assert max(times) <= 3.5
+
+
 @both
 def test_conflation_keeps_the_newest_image_and_marks_the_rest(venue):
     async def main(stage):
@@ -617,10 +680,9 @@ def test_failing_tells_the_slow_consumer_once_everything_before_is_taken(venue):
     async def main(stage):
         async with stage.feed(capacity=16, overflow=Overflow.FAIL) as feed:
             await asyncio.sleep(20)
-            taken = []
+            taken = [await anext(feed) for _ in range(16)]
             with pytest.raises(SlowConsumer, match="16 events"):
-                async for event in feed:
-                    taken.append(event)
+                await anext(feed)
         assert len(taken) == 16
         assert not marks(taken)
 
@@ -638,15 +700,15 @@ class _Mine(Exception):
 @both
 def test_an_exception_in_the_loop_body_closes_cleanly_and_comes_out_unchanged(venue, error):
     async def main(stage):
-        try:
+        async def follow():
             async with stage.feed() as feed:
                 async for _ in feed:
                     raise error
-        except BaseException as caught:
-            assert caught is error
-            assert caught.__cause__ is None
-        else:
-            pytest.fail("nothing was raised")
+
+        with pytest.raises(BaseException) as caught:  # noqa: PT011  # the very object, below
+            await follow()
+        assert caught.value is error
+        assert caught.value.__cause__ is None
         await asyncio.sleep(1)
         assert [record["cause"] for record in stage.closed()] == ["client close 1000"]
         assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -792,7 +854,8 @@ def test_a_shutdown_notice_is_followed_before_the_cut():
         assert record.happened == 1
         assert stats.sessions == 2
         assert [end.cause for end in stats.ended] == ["planned"]
-        assert notices(feed, "rotating") and notices(feed, "venue")
+        assert notices(feed, "rotating")
+        assert notices(feed, "venue")
         assert marks(events) == []
         card = stage.card(feed, events)
         assert card.kept

@@ -29,7 +29,7 @@ def at(number):
     return T0 + number * 100 * MS
 
 
-# -- the world: ten of everything, one every 100 ms ------------------------------------------------
+# -- the world: ten of everything, one every 100 ms ----------
 
 
 def world(channel, number, first, last, **payload):
@@ -115,7 +115,7 @@ def run_of(make, numbers):
     return [make(n) for n in numbers]
 
 
-# -- what is whole is kept --------------------------------------------------------------------------
+# -- what is whole is kept ----------
 
 
 def test_whole_streams_keep_the_promise():
@@ -138,7 +138,7 @@ def test_what_was_before_the_first_and_after_the_last_is_nobodys_loss():
     assert card.books_equal == 1  # carried on to the end of the log
 
 
-# -- silent loss ------------------------------------------------------------------------------------
+# -- silent loss ----------
 
 
 def test_silent_loss_is_caught_in_dense_numbers():
@@ -178,7 +178,7 @@ def test_silent_loss_is_caught_in_images():
     assert (card.total("lost"), card.total("covered")) == (2, 0)
 
 
-# -- intervals --------------------------------------------------------------------------------------
+# -- intervals ----------
 
 
 def test_a_loss_inside_the_interval_is_covered_and_one_outside_is_not():
@@ -197,7 +197,7 @@ def test_a_loss_outside_the_interval_is_caught_on_a_chain():
     assert chain(*healed, resynced("book", 6)).kept
 
 
-# -- repeats and steps back -------------------------------------------------------------------------
+# -- repeats and steps back ----------
 
 
 @pytest.mark.parametrize("again", [2, 3])
@@ -233,7 +233,7 @@ def test_a_snapshot_that_steps_back_is_caught():
         assert card.total("misordered") >= 1
 
 
-# -- snapshots and books ----------------------------------------------------------------------------
+# -- snapshots and books ----------
 
 
 def test_a_snapshot_that_skips_without_a_gap_is_caught():
@@ -276,7 +276,7 @@ def test_a_book_that_never_had_a_snapshot_is_not_equal():
     assert (card.books_compared, card.books_equal) == (1, 0)
 
 
-# -- numbered images, and the sums ------------------------------------------------------------------
+# -- numbered images, and the sums ----------
 
 
 def test_numbered_images_are_known_by_their_number():

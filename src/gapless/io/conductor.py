@@ -35,7 +35,7 @@ from gapless.core.vigil import Finding, LineView, Vigil
 from gapless.errors import (
     ConnectionLost,
     ProtocolViolation,
-    RequestRejected,
+    RateLimited,
     SubscriptionRejected,
 )
 from gapless.events import Event, NoticeKind, Origin
@@ -359,8 +359,10 @@ class Conductor:
 
     def refused(self, driver: Driver, error: SubscriptionRejected) -> None:
         now = self.moment()
-        self.refusals[error.topic] = error
         self.streams[error.topic].detach(driver.epoch, "refused", now)
+        if error.topic in self.refusals:
+            return  # said already, by the snapshot or by another line
+        self.refusals[error.topic] = error
         detail = error.detail or "left out of the venue's reply"
         self._note("refused", now, str(error), detail, driver, driver.origins[error.topic])
 
@@ -416,6 +418,9 @@ class Conductor:
         self.ended_sessions.append(SessionEnd(driver.line, driver.epoch, words, live_s))
         evidence = f"was live for {live_s:.1f} s" if ended.was_live else "never went live"
         self._note("ended", now, words, evidence, driver)
+        if isinstance(cause, RateLimited):
+            wait_ns = self._budgets.dials.wait_ns(now.mono_ns)
+            self._note("limited", now, str(cause), f"no dial for {wait_ns / 1e9:.1f} s", driver)
         if isinstance(cause, ProtocolViolation) and cause is not self._counted:
             self.violations += 1
         if self._supervisor.states()[driver.line] is LineState.HALTED:
@@ -466,14 +471,20 @@ class Conductor:
     def _snapshot_failed(self, stream: BookStream, error: Exception) -> None:
         now, topic = self.moment(), stream.spec.topic
         origin = _topic_origin(stream.spec)  # it may have no connection left
-        if isinstance(error, SubscriptionRejected | RequestRejected):
-            if isinstance(error, SubscriptionRejected):
+        if isinstance(error, SubscriptionRejected):
+            if topic not in self.refusals:
                 self.refusals[topic] = error
-            self._note("refused", now, str(error), "the snapshot was refused", None, origin)
+                self._note("refused", now, str(error), "the snapshot was refused", None, origin)
         else:
             self._note("resync", now, _words(error), "the snapshot was not to be had", None, origin)
 
     # -- notices ----------------------------------------------------------------------------
+
+    def overflowed(self, topic: str, cause: str) -> None:
+        """Note that the consumer's outlet was full, and dropped events of ``topic``."""
+        newest = self.streams[topic].newest
+        origin = None if newest is None else newest.origin
+        self._note("slow-consumer", self.moment(), cause, "a gap says what", None, origin)
 
     def _note(
         self,

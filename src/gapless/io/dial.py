@@ -313,7 +313,10 @@ async def dialling(endpoint: str, stages: Stages, timeout_ns: int) -> AsyncItera
 
 
 def _words(exc: Exception) -> str:
-    return printable(getattr(exc, "strerror", None) or str(exc) or type(exc).__name__)
+    words = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+    if isinstance(exc, OSError) and exc.errno and words.startswith("Connect call failed"):
+        words = os.strerror(exc.errno)  # asyncio names the call, and not the reason
+    return printable(words)
 
 
 async def open_socket(host: str, port: int, *, source: str | None, stages: Stages) -> socket.socket:

@@ -7,6 +7,7 @@ into one of the errors of `gapless.errors`.
 from __future__ import annotations
 
 import aiohttp
+from aiohttp_socks import ProxyConnector, ProxyError
 from yarl import URL
 
 from gapless.errors import DialFailed, RateLimited, RequestRejected, printable
@@ -26,15 +27,23 @@ class AiohttpRest:
     Args:
         clock: Unix time, for dates in Retry-After.
         ca_file: PEM file of authorities to trust instead of the system's.
-        proxy: HTTP proxy, or `None`.
+        proxy: ``http://``, ``socks4://`` or ``socks5://`` URL, or `None`.
+        source: Local address to connect from, or `None`.
     """
 
     def __init__(
-        self, clock: Clock, *, ca_file: str | None = None, proxy: str | None = None
+        self,
+        clock: Clock,
+        *,
+        ca_file: str | None = None,
+        proxy: str | None = None,
+        source: str | None = None,
     ) -> None:
         self._clock = clock
         self._ca_file = ca_file
         self._proxy = proxy
+        self._socks = proxy is not None and proxy.startswith("socks")
+        self._source = source
         self._http: aiohttp.ClientSession | None = None
 
     async def get(self, base: str, request: RestGet, rest: Rest) -> bytes:
@@ -42,13 +51,14 @@ class AiohttpRest:
         url = URL(base.rstrip("/") + request.path).with_query(list(request.query))
         where = f"{url.scheme}://{url.authority}{url.path}"
         try:
+            tls = tls_context(self._ca_file)
             reply = self._session().get(
-                url, allow_redirects=False, proxy=self._proxy, ssl=tls_context(self._ca_file)
+                url, allow_redirects=False, ssl=tls, proxy=None if self._socks else self._proxy
             )
             async with reply as response:
                 body = await _bounded(response)
                 status, wait = response.status, response.headers.get("Retry-After", "")
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        except (aiohttp.ClientError, ProxyError, OSError, TimeoutError) as error:
             detail = printable(str(error)) or type(error).__name__
             raise DialFailed("rest", where, detail) from error
         if status == 200:
@@ -67,8 +77,15 @@ class AiohttpRest:
     def _session(self) -> aiohttp.ClientSession:
         if self._http is None:
             timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
-            self._http = aiohttp.ClientSession(timeout=timeout)
+            self._http = aiohttp.ClientSession(timeout=timeout, connector=self._connector())
         return self._http
+
+    def _connector(self) -> aiohttp.BaseConnector:
+        local = None if self._source is None else (self._source, 0)
+        if self._proxy is None or not self._socks:
+            return aiohttp.TCPConnector(local_addr=local)
+        connector: aiohttp.BaseConnector = ProxyConnector.from_url(self._proxy, local_addr=local)
+        return connector
 
 
 async def _bounded(response: aiohttp.ClientResponse) -> bytes:

@@ -37,6 +37,8 @@ def system_runtime() -> Runtime:
     clock = SystemClock()
 
     def rest(options: DialOptions) -> RestClient:
-        return AiohttpRest(clock, ca_file=options.ca_file, proxy=options.proxy)
+        return AiohttpRest(
+            clock, ca_file=options.ca_file, proxy=options.proxy, source=options.source
+        )
 
     return Runtime(clock, PicowsConnector(clock), rest)

@@ -237,6 +237,9 @@ class SimSession:
 
     def _detour(self, topic: Topic, ns: int, numbers: _Numbers, text: str) -> None:
         faults = self._exchange.faults
+        if self.stalled:  # nobody would ever see what a fault did to a dead session
+            self._wait((ns, text, topic, numbers, None))
+            return
         where = {"symbol": topic.symbol, "topic": topic.name, "session": self.id}
         for name in ("silence", "mute", "drop"):
             if faults.strike(name, **where) is not None:  # type: ignore[arg-type]

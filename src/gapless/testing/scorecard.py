@@ -48,7 +48,8 @@ class TopicScore:
         lost: Events never delivered, on interval topics.
         covered: Those of them that lie in an announced interval.
         duplicated, misordered: Events that repeat or step back.
-        unannounced: Snapshots that skipped something without a gap before them.
+        unannounced: Holes whose gap did not come before them, or not of their size, and
+            snapshots that skipped something without a gap before them.
     """
 
     topic: str
@@ -168,6 +169,8 @@ def _score_dense(account: TopicScore, records: list[Record], received: list[Even
                 open_missing = max(0, event.first - expected)
             account.missing += open_missing
             account.announced += open_announced
+            # Hole by hole: a false gap elsewhere must not pay for a silent loss here.
+            account.unannounced += open_missing != open_announced
             open_missing = open_announced = 0
             expected = event.last + 1
     if first_number is not None and last_number is not None:
