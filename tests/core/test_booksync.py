@@ -549,11 +549,19 @@ def test_no_more_deltas_than_the_bound_are_buffered_and_the_oldest_go_first():
     for n in range(BUFFER_MAX + 2):
         stream.offer(delta(A, n, n, 1))
     assert stream.dropped == 2
-    stream.snapshot(snapshot(A, 1, 5), 2, at(5))  # 2 is the oldest left
+    stream.snapshot(snapshot(A, 0, 5), 2, at(5))  # 2 is the oldest left: 1 would be unseen
     assert stream.stale_snapshots == 1
-    stream.snapshot(snapshot(A, 2, 6), 3, at(6))
+    stream.snapshot(snapshot(A, 1, 6), 3, at(6))
     assert stream.readable
-    assert len(log.events) == BUFFER_MAX
+    assert len(log.events) == BUFFER_MAX + 1
+
+
+def test_a_snapshot_that_ends_where_the_first_delta_begins_leaves_nothing_out():
+    stream, log = book_of(REST_BOOK, A)
+    stream.offer(delta(A, 101, 105, 1))
+    stream.snapshot(snapshot(A, 100, 5), 2, at(5))
+    assert stream.readable
+    assert [(event.first, event.last) for event in log.events] == [(100, 100), (101, 105)]
 
 
 def test_a_snapshot_of_what_we_have_proves_a_blind_book_by_request_too():

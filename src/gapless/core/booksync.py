@@ -344,7 +344,7 @@ class BookStream(SequencedStream):
         if not self._buffer and not quiet and not self._proves_nothing_lost(event):
             return
         oldest = min((delta.first for delta in self._buffer if delta.first is not None), default=0)
-        if event.last < oldest or (self._next is not None and event.last < self._next - 1):
+        if event.last + 1 < oldest or (self._next is not None and event.last + 1 < self._next):
             self._pending = None
             self.stale_snapshots += 1
             self._want(event.origin.epoch, "the snapshot is older than the deltas", now.mono_ns)
