@@ -556,6 +556,19 @@ def test_no_more_deltas_than_the_bound_are_buffered_and_the_oldest_go_first():
     assert len(log.events) == BUFFER_MAX + 1
 
 
+def test_a_chain_that_another_line_cuts_at_other_places_is_no_hole():
+    stream, log = chain(A)
+    number = stream.newest.last
+    stream.attach(B, at(300))
+    stream.offer(delta(A, number + 1, number + 8, 301))
+    stream.offer(delta(B, number + 1, number + 5, 302))
+    stream.offer(delta(B, number + 6, number + 10, 303))
+    assert log.kinds == ["BookDelta"]
+    stream.offer(delta(A, number + 9, number + 10, 304))
+    assert log.kinds == ["BookDelta", "BookDelta"]
+    assert stream.readable
+
+
 def test_a_snapshot_that_ends_where_the_first_delta_begins_leaves_nothing_out():
     stream, log = book_of(REST_BOOK, A)
     stream.offer(delta(A, 101, 105, 1))

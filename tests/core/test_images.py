@@ -249,6 +249,35 @@ def test_what_waits_is_carried_over_when_the_other_line_ends_well():
     assert log.kinds == ["Bbo", "Bbo"]
 
 
+def greeting():
+    """Session A has brought the image made at 5 ns; session B was confirmed at 50 ns."""
+    stream, log = images_of(UNNUMBERED, A)
+    stream.offer(bbo(A, None, 10, 1.0, made_ns=5))
+    stream.attach(B, at(50))
+    return stream, log
+
+
+def test_a_greeting_that_shows_what_we_have_lets_a_session_join_unheard():
+    stream, log = greeting()
+    stream.offer(bbo(B, None, 55, 1.0, made_ns=54))  # made now, and nothing has changed
+    assert log.kinds == ["Bbo"]
+    assert stream.duplicates == 1
+    stream.offer(bbo(B, None, 60, 2.0, made_ns=59))
+    assert log.kinds == ["Bbo", "Bbo"]
+
+
+def test_a_greeting_that_is_newer_waits_until_the_other_line_shows_the_same():
+    stream, log = greeting()
+    stream.offer(bbo(B, None, 55, 2.0, made_ns=54))
+    assert log.kinds == ["Bbo"]
+    stream.offer(bbo(A, None, 57, 2.0, made_ns=53))  # the change that the greeting showed
+    assert log.kinds == ["Bbo", "Bbo"]
+    stream.tick(at(HOLD_NS * 2))
+    assert log.kinds == ["Bbo", "Bbo"]
+    stream.offer(bbo(B, None, HOLD_NS * 2, 3.0, made_ns=60))
+    assert log.kinds == ["Bbo", "Bbo", "Bbo"]
+
+
 def test_what_waits_is_gone_with_its_session():
     stream, log = joining()
     stream.offer(bbo(B, 2, 55))

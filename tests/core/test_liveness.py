@@ -187,11 +187,19 @@ def test_the_longest_silence_so_far_counts_three_times():
     assert 59 * SECOND <= watch.limit_ns <= 60 * SECOND
 
 
-def test_a_burst_is_no_silence():
+def test_a_burst_after_a_silence_is_one_arrival_after_that_silence():
     watch = FeedWatch(POLICY, T0)
     watch.sample(1, T0)
-    watch.sample(100, T0 + 30 * SECOND)  # arrived together, at any time since
-    assert watch.limit_ns < 15 * SECOND
+    watch.sample(100, T0 + 30 * SECOND)
+    assert watch.limit_ns >= 3 * 29 * SECOND
+
+
+def test_a_silence_that_a_fault_made_is_not_learned():
+    watch, last_ns = steady(50 * MS, 2000)
+    limit_ns = watch.limit_ns
+    watch.arm(last_ns + 20 * SECOND)  # a new session, after a stall
+    watch.sample(1, last_ns + 30 * SECOND)
+    assert watch.limit_ns == limit_ns
 
 
 def test_patience_grows_four_times_with_each_alarm_in_vain_and_is_bounded():

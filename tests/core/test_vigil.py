@@ -242,7 +242,7 @@ def test_a_topic_that_was_blamed_already_is_not_blamed_again_with_its_line():
 def test_the_evidence_of_a_finding_is_that_of_its_own_topics():
     scene = Scene(("quiet", "loud", "busy"))
     line = scene.open()
-    scene.run(4 * SECOND, talk={"loud": [line], "busy": [line]})
+    scene.run(6 * SECOND, talk={"loud": [line], "busy": [line]})
     found = scene.run(8 * SECOND, talk={"busy": [line]}, pongs=False)
     by_topic = {finding.topics: finding for _, finding in found}
     assert by_topic["quiet",].silence is Silence.UNPROVEN

@@ -170,8 +170,7 @@ def test_the_page_on_json_lines_names_every_key_in_order() -> None:
 NAMES = re.compile("|".join({part for name in VENUES for part in name.split(".")[:1]}), re.I)
 
 
-# The tour of the demo says itself which two venues it simulates.
-PLACES = ("venues/", "sim/dialects/", "sim/build.py", "cli/demo.py")
+PLACES = ("venues/", "sim/dialects/", "sim/build.py")
 
 
 def allowed(path: Path) -> bool:

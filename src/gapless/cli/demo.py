@@ -4,31 +4,44 @@ from __future__ import annotations
 
 import random
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from gapless.cli import exits
-from gapless.cli.running import Stop, run
+from gapless.cli.running import Stop, process_age_s, run
 
 if TYPE_CHECKING:
     from gapless.cli.showcase import Showcase, Struck
+    from gapless.cli.tour import Part
     from gapless.testing.scorecard import Scorecard
 
 __all__ = ["command"]
 
-FIRST: Final = "deribit"  # simulated, like everything here: its books come over the socket
-SECOND: Final = "binance.spot"  # and its books need REST
-BOOKS: Final = {FIRST: "book.*", SECOND: "*@depth*"}
-TRADES: Final = {FIRST: "trades.*", SECOND: "*@trade"}
+LONGEST_S: Final = 900.0
+"""Truth and events are kept in memory until the end."""
+
+
+def _check_duration(context: click.Context, parameter: click.Parameter, value: float) -> float:
+    from gapless.cli.tour import FEWEST, SHORTEST_S
+
+    if not value >= SHORTEST_S:
+        why = f"{FEWEST} faults and their healing take {SHORTEST_S:.0f} s at least, not {value:g}"
+        raise click.BadParameter(why, context, parameter)
+    if value > LONGEST_S:
+        why = f"at most {LONGEST_S:.0f} s: everything is kept in memory"
+        raise click.BadParameter(why, context, parameter)
+    return value
 
 
 @click.command("demo")
 @click.option(
     "--for",
     "for_s",
-    type=click.FloatRange(min=30, max=86_400),
+    type=float,
+    callback=_check_duration,
     default=75.0,
     show_default=True,
     metavar="SECONDS",
@@ -57,28 +70,34 @@ def command(
     client.  At the end, what the exchanges really did is held against what was received.
     Exit 0 if the promise held and every fault happened, 1 otherwise.
     """
+    from rich.console import Console
+
     from gapless.cli.showcase import Showcase
-    from gapless.cli.showcase_screen import Plain, Screen, print_score
-    from gapless.cli.tour import plan
+    from gapless.cli.showcase_screen import Plain, Screen, can_show, print_score
+    from gapless.cli.tour import parts, plan
 
     chosen = random.SystemRandom().randrange(1 << 16) if seed is None else seed
     folder = None if keep is None else _folder(keep)
-    show_screen = not headless and not as_json and sys.stdout.isatty()
-    teller = Screen() if show_screen else Plain(quiet=as_json)
+    console = Console(highlight=False)
+    show_screen = not headless and not as_json and can_show(console)
+    teller = Screen(console) if show_screen else Plain(quiet=as_json)
+    cast = parts()
     with Stop() as stop:
 
         async def body(stop: Stop) -> Showcase:
-            tour = plan(for_s, FIRST, SECOND, BOOKS, TRADES)
+            left_s = for_s - process_age_s()
             showcase = Showcase(
-                (FIRST, SECOND), tour, seed=chosen, naive=compare == "naive", tell=teller.tell
+                [part.venue for part in cast],
+                plan(left_s, *cast),
+                seed=chosen,
+                naive=compare == "naive",
+                tell=teller.tell,
             )
             with teller.showing(showcase, for_s, chosen):
-                await showcase.run(for_s, stop.wait)
+                await showcase.run(left_s, stop.wait)
             return showcase
 
         showcase = run(body, stop, for_s)
-    if folder is not None:
-        _keep(folder, showcase)
     result = _result(showcase, chosen)
     if as_json:
         from gapless.cli.ndjson import json_line
@@ -86,28 +105,49 @@ def command(
         sys.stdout.buffer.write(json_line(result))
         sys.stdout.buffer.flush()
     else:
-        print_score(result)
-    if not result["faults"]:
-        exits.say("stopped before the first fault")
-    return exits.FINE if result["kept"] else exits.BROKEN
+        print_score(result, showcase.struck, _next_steps(cast), console)
+    if folder is not None:
+        _keep(folder, showcase)
+    return _code(result, stop)
+
+
+def _code(result: dict[str, Any], stop: Stop) -> int:
+    if result["faults"]:
+        return exits.FINE if result["kept"] else exits.BROKEN
+    return exits.BROKEN if stop.signum is None else exits.of_signal(stop.signum)
+
+
+def _next_steps(cast: tuple[Part, Part]) -> list[str]:
+    first, second = cast
+    return [
+        f"gapless tail {first.venue} trades {first.symbol}    # the real exchange, no key needed",
+        f"gapless book {second.venue} {second.symbol}    # a live ladder, while it is proven",
+        f"gapless sim {first.venue},{second.venue}    # these two exchanges, for your own client",
+    ]
 
 
 def _result(showcase: Showcase, seed: int) -> dict[str, Any]:
     cards = showcase.cards()
     result: dict[str, Any] = {"seed": seed, **_sum(cards)}
-    result["faults"] = [_fault(struck) for struck in showcase.struck]
-    happened = all(fault["happened"] for fault in result["faults"])
-    kept = all(card.kept for card in cards.values())
-    result["kept"] = bool(kept and happened and result["faults"])
-    stats = [stage.stats for stage in showcase.stages.values() if stage.stats is not None]
-    result["dials"] = sum(each.dials for each in stats)
+    # A step that was cut short by a signal proves nothing, either way.
+    struck = [each for each in showcase.struck if each.over or showcase.complete]
+    result["faults"] = [_fault(each) for each in struck]
+    happened = all(each.happened for each in struck)
+    result["complete"] = showcase.complete
+    result["kept"] = bool(struck and happened and all(card.kept for card in cards.values()))
+    stages = showcase.stages.values()
+    result["dials"] = sum(stage.stats.dials for stage in stages if stage.stats is not None)
     result["simulated"] = True
     naive = showcase.naive_cards()
     if naive:
-        dials = sum(s.naive.dials for s in showcase.stages.values() if s.naive is not None)
         result["naive"] = {
             **_sum(naive),
-            "dials": dials,
+            "unheard": sum(
+                stage.count_naive(showcase.ended_ns).unheard
+                for stage in stages
+                if stage.naive is not None
+            ),
+            "dials": sum(stage.naive.dials for stage in stages if stage.naive is not None),
             "kept": all(card.kept for card in naive.values()),
         }
     return result
@@ -132,20 +172,24 @@ def _fault(struck: Struck) -> dict[str, Any]:
         "at_s": round(struck.at_s, 3),
         "happened": struck.happened,
         "venue": struck.step.venue,
+        "settled_s": None if struck.settled_s is None else round(struck.settled_s, 3),
+        "lost": struck.lost,
+        "announced": struck.announced,
         "gaps": struck.gaps,
-        "missing": struck.missing,
-        "resyncs": struck.resyncs,
         "dials": struck.dials,
     }
 
 
 def _folder(path: str) -> Path:
+    """Make the folder now, and see that it can be written: nobody wants to learn it later."""
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         raise exits.Failure(
-            exits.CANNOT_WRITE, f"cannot make {path}: {error.strerror or error}"
+            exits.CANNOT_WRITE, f"cannot write to {path}: {error.strerror or error}"
         ) from error
     return folder
 

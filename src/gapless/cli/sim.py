@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 FLUSH_S: Final = 0.5
-_INVENTED: Final = {"binance.spot": "SIM{:03}USDT", "deribit": "SIM{:03}-PERPETUAL"}
 
 
 def _check_ports(context: click.Context, parameter: click.Parameter, value: str) -> tuple[int, ...]:
@@ -206,10 +205,11 @@ def _exchange(name: str, wanted: _Wanted, truth: _Labelled | None) -> Exchange:
             )
         except CaptureDamaged as error:
             raise exits.Failure(exits.DAMAGED, str(error)) from error
-    known = list(DIALECTS[name].usual_symbols)
+    dialect = DIALECTS[name]
+    known = list(dialect.usual_symbols)
     count = len(known) if wanted.symbols is None else wanted.symbols
     symbols = known[:count]
-    symbols += [_INVENTED[name].format(n) for n in range(1, count - len(symbols) + 1)]
+    symbols += [dialect.invented_symbol(n) for n in range(1, count - len(symbols) + 1)]
     return simulate(name, symbols, rate_per_s=wanted.rate, seed=seed, options=options, truth=truth)
 
 

@@ -1,24 +1,49 @@
-"""The scripted tour of ``gapless demo``: what goes wrong, when, and in whose words.
+"""The scripted tour of ``gapless demo``: what goes wrong, in which order, and at what pace.
 
 Each step is one fault, or a few that only show together (a refusal shows when somebody dials).
-Steps are spread evenly over the time there is, with a calm start and a calm end, so that
-everything can heal before the books are compared.
+A step begins when the one before is settled, so that whatever is lost belongs to one of them;
+`Pace` divides the time there is, and lets a slow step borrow from the rest.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Final
 
+from gapless.core.stream import SnapshotFrom
+from gapless.sim.dialects import DIALECTS
 from gapless.sim.faults import Fault
+from gapless.venues._registry import load
 
-__all__ = ["FEWEST", "SHORTEST_S", "Step", "Stop", "plan"]
+__all__ = ["CALM_S", "FEWEST", "SHORTEST_S", "Pace", "Part", "Step", "parts", "plan"]
 
 FEWEST: Final = 8
 SHORTEST_S: Final = 30.0
-_CALM_START_S: Final = 3.0
-_CALM_END_S: Final = 7.0
-_SPACING_S: Final = 2.5  # least time between two steps
+CALM_S: Final = 2.5
+"""How long nothing new goes wrong before the end, in seconds."""
+
+_LEAST_PAUSE_S: Final = 0.7  # to read an outcome, before the next step
+_LONGEST_PAUSE_S: Final = 5.0  # a longer tour has more steps, not longer pauses
+_GRACE_S: Final = 1.0  # what a step gets after its fault is over, however late it is
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A venue that plays in the tour.
+
+    Args:
+        venue: Its name.
+        symbol: An instrument.
+        book: The topic of its book.
+        trades: The topic of its trades.
+    """
+
+    venue: str
+    symbol: str
+    book: str
+    trades: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +53,10 @@ class Step:
     Args:
         name: Its name, as the scorecard shows it.
         venue: Whose connection suffers.
-        story: What happens, in one sentence.
+        story: What happens, in at most 54 characters.
         faults: What the simulated venue is told to do.
         lasts_s: How long it goes on, in seconds.
+        needs_s: How long until it is settled, as a rule, in seconds.
     """
 
     name: str
@@ -38,152 +64,196 @@ class Step:
     story: str
     faults: tuple[Fault, ...]
     lasts_s: float = 0.0
+    needs_s: float = 1.5
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """A step and its time, in seconds after the start."""
-
-    at_s: float
-    step: Step
+def parts() -> tuple[Part, Part]:
+    """Return a venue whose books come over the socket, and one whose books need REST."""
+    return _part(SnapshotFrom.STREAM), _part(SnapshotFrom.REST)
 
 
-def _steps(first: str, second: str, books: dict[str, str], trades: dict[str, str]) -> list[Step]:
+def _part(snapshot: SnapshotFrom) -> Part:
+    for name, dialect in DIALECTS.items():
+        profile, symbol = load(name), dialect.usual_symbols[0]
+        book = profile.topic("book", symbol)
+        if book.snapshot is snapshot:
+            return Part(name, symbol, book.topic, profile.topic("trades", symbol).topic)
+    raise LookupError(f"no simulated venue has its books from {snapshot.value}")
+
+
+def _steps(first: Part, second: Part) -> list[Step]:
     """Return all steps, the most telling first.
 
     Args:
         first: The venue whose books come over the socket.
         second: The venue whose books need REST.
-        books: Pattern of book topics, by venue.
-        trades: Pattern of trade topics, by venue.
     """
     return [
-        Step("reset", first, "the connection is reset (RST)", (Fault(name="reset"),)),
         Step(
-            "drop-trades",
-            second,
-            "three trade messages are lost inside the venue",
-            (Fault(name="drop", topic=trades[second], count=3),),
+            "reset",
+            first.venue,
+            "the connection is reset (RST)",
+            (Fault(name="reset"),),
         ),
         Step(
             "silence",
-            first,
-            "data stops for 4 s; pings are still answered",
-            (Fault(name="silence", for_s=4.0),),
-            4.0,
+            first.venue,
+            "data stops for 3 s; pings are still answered",
+            (Fault(name="silence", for_s=3.0),),
+            lasts_s=3.0,
+            needs_s=4.5,
         ),
         Step(
-            "drop-book",
-            first,
-            "two book changes are lost inside the venue",
-            (Fault(name="drop", topic=books[first], count=2),),
+            "drop-trades",
+            second.venue,
+            "three trades are lost inside the venue",
+            (Fault(name="drop", topic=second.trades, count=3),),
+            needs_s=2.0,
         ),
         Step(
             "half-open",
-            second,
-            "the connection goes half open: nothing passes, nothing errors",
+            second.venue,
+            "half open: nothing passes, nothing reports an error",
             (Fault(name="half_open"),),
-            2.0,
+            lasts_s=2.0,
+            needs_s=3.5,
         ),
         Step(
-            "duplicate",
-            second,
-            "book updates and trades are sent twice",
-            (
-                Fault(name="duplicate", topic=books[second], count=3),
-                Fault(name="duplicate", topic=trades[second], count=2),
-            ),
+            "drop-book",
+            first.venue,
+            "two book changes are lost inside the venue",
+            (Fault(name="drop", topic=first.book, count=2),),
         ),
         Step(
             "refused-429",
-            first,
-            "the connection is cut, and dials get 429 with Retry-After 2",
+            first.venue,
+            "cut, and new dials get 429 with Retry-After 2",
             (
                 Fault(name="refuse", status=429, retry_after_s=2, for_s=1.9),
                 Fault(name="reset"),
             ),
-            2.0,
+            lasts_s=2.0,
+            needs_s=3.5,
         ),
         Step(
             "stale-snapshot",
-            second,
-            "book updates are lost, and REST serves old snapshots for 2 s",
+            second.venue,
+            "book updates lost, and REST serves old books for 2 s",
             (
                 Fault(name="stale_snapshot", stale_ms=5000, for_s=2.0),
-                Fault(name="drop", topic=books[second], count=2),
+                Fault(name="drop", topic=second.book, count=2),
             ),
-            2.0,
+            lasts_s=2.0,
+            needs_s=3.5,
+        ),
+        Step(
+            "duplicate",
+            second.venue,
+            "book updates and trades are sent twice",
+            (
+                Fault(name="duplicate", topic=second.book, count=3),
+                Fault(name="duplicate", topic=second.trades, count=2),
+            ),
         ),
         Step(
             "bad-utf8",
-            first,
-            "the venue sends a text frame that is not UTF-8",
+            first.venue,
+            "a text frame that is not UTF-8",
             (Fault(name="bad_utf8"),),
         ),
         Step(
             "shutdown-notice",
-            second,
-            "the venue announces that it will end the connection in 3 s",
+            second.venue,
+            "the venue announces that it will hang up in 3 s",
             (Fault(name="shutdown_notice", lead_s=3.0),),
-            3.0,
+            lasts_s=3.2,
+            needs_s=3.5,
         ),
         Step(
             "accept-close",
-            first,
-            "the connection is cut, and for 1.5 s new ones are accepted and closed at once",
+            first.venue,
+            "cut, and new connections are closed at once for 1.5 s",
             (
                 Fault(name="accept_close", code=1013, for_s=1.5),
                 Fault(name="reset"),
             ),
-            1.5,
+            lasts_s=1.5,
+            needs_s=3.5,
         ),
         Step(
             "reorder",
-            second,
+            second.venue,
             "two book updates swap places",
-            (Fault(name="reorder", topic=books[second], count=1),),
+            (Fault(name="reorder", topic=second.book, count=1),),
         ),
         Step(
             "outage",
-            second,
-            "the venue is gone for 2 s: connections reset, dials refused",
+            second.venue,
+            "the venue is gone for 2 s; dials are refused",
             (Fault(name="outage", for_s=2.0),),
-            2.0,
+            lasts_s=2.0,
+            needs_s=3.5,
         ),
         Step(
             "rest-fails",
-            second,
-            "book updates are lost, and REST answers 500 for 2 s",
+            second.venue,
+            "book updates lost, and REST answers 500 for 2 s",
             (
                 Fault(name="rest_fail", status=500, for_s=2.0),
-                Fault(name="drop", topic=books[second], count=2),
+                Fault(name="drop", topic=second.book, count=2),
             ),
-            2.0,
+            lasts_s=2.0,
+            needs_s=3.5,
         ),
     ]
 
 
-def plan(
-    duration_s: float, first: str, second: str, books: dict[str, str], trades: dict[str, str]
-) -> list[Stop]:
-    """Return the steps that fit into ``duration_s``, with their times.
+def plan(duration_s: float, first: Part, second: Part) -> list[Step]:
+    """Return the steps that fit into ``duration_s``: `FEWEST` at least.
 
-    Raises:
-        ValueError: If there is less time than `SHORTEST_S`.
+    A long tour goes round again.
     """
-    if duration_s < SHORTEST_S:
-        raise ValueError(f"the tour needs {SHORTEST_S:.0f} s at least")
-    steps = _steps(first, second, books, trades)
-    room_s = duration_s - _CALM_START_S - _CALM_END_S
-    while len(steps) > FEWEST and _needed_s(steps) > room_s:
+    known = [
+        step
+        for step in _steps(first, second)
+        if not any(fault.name in DIALECTS[step.venue].unsupported for fault in step.faults)
+    ]
+    room_s = duration_s - CALM_S
+    steps = list(known)
+    while len(steps) > FEWEST and _needed_s(steps, _LEAST_PAUSE_S) > room_s:
         steps.pop()
-    spare_s = max(0.0, room_s - _needed_s(steps)) / len(steps)
-    stops, at_s = [], _CALM_START_S
-    for step in steps:
-        stops.append(Stop(at_s, step))
-        at_s += min(_SPACING_S, room_s / len(steps)) + step.lasts_s + spare_s
-    return stops
+    for step in cycle(known):
+        if _needed_s([*steps, step], _LONGEST_PAUSE_S) > room_s:
+            return steps
+        steps.append(step)
+    raise AssertionError  # a cycle has no end
 
 
-def _needed_s(steps: list[Step]) -> float:
-    return sum(_SPACING_S + step.lasts_s for step in steps)
+def _needed_s(steps: Sequence[Step], pause_s: float) -> float:
+    return sum(step.needs_s + pause_s for step in steps)
+
+
+class Pace:
+    """Divides the time there is among the steps.
+
+    Args:
+        steps: All of them.
+        end_s: When the last should be over.
+    """
+
+    def __init__(self, steps: Sequence[Step], end_s: float) -> None:
+        self._steps = steps
+        self._end_s = end_s
+
+    def of(self, index: int, now_s: float) -> tuple[float, float]:
+        """Return how long the step that begins ``now_s`` takes: at least, and at most.
+
+        At least is for people, who want to read.  At most is when it has used up what the
+        steps behind it can spare; its own fault is waited for in any case.
+        """
+        step, left = self._steps[index], self._steps[index:]
+        spare_s = self._end_s - now_s - sum(each.needs_s for each in left)
+        most_s = max(step.lasts_s + _GRACE_S, step.needs_s + spare_s)
+        if spare_s <= 0:
+            return 0.0, most_s
+        return min(most_s, step.needs_s + spare_s / len(left)), most_s

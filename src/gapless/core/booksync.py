@@ -80,6 +80,11 @@ class BookStream(SequencedStream):
         self._broken_since_ns: int | None = None  # a gap is announced, a snapshot not yet here
 
     @property
+    def arrived(self) -> int:
+        """How many messages have come; those that wait for a snapshot count as well."""
+        return super().arrived + len(self._buffer)
+
+    @property
     def readable(self) -> bool:
         """Whether the book is proven now."""
         return self.synced and self._blind_since_ns is None
@@ -243,8 +248,21 @@ class BookStream(SequencedStream):
             self._deliver(head)
         elif first < expected and self.spec.numbering is Numbering.DENSE:
             self._deliver(msgspec.structs.replace(head, first=expected))
+        elif first < expected and self._cut_elsewhere(head):
+            self.duplicates += 1
         else:
             self._break(head, expected, first)
+
+    def _cut_elsewhere(self, head: Event) -> bool:
+        """Whether another line that carries on has cut the same chain at other places.
+
+        What this one brings beyond the cut, that one will bring in its own pieces.
+        """
+        lead = self.newest
+        if lead is None or lead.origin.epoch == head.origin.epoch:
+            return False
+        source = self.sources.get(lead.origin.epoch)
+        return source is not None and source.trusted
 
     def _break(self, head: Event, expected: int, first: int) -> None:
         """Announce a hole, and rebuild.  On a chain an overlap is a hole too."""

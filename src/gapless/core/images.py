@@ -67,10 +67,13 @@ class ImageStream(Stream):
             self._resume(event, key, blind_since_ns)
             return
         if not self._has_joined(source) and self.newest is not None:
-            if key is not None and key > self._key:
+            if key is not None and key > self._key and not self._shows_the_same(event):
                 self._wait(event, key)
                 return
             source.joined = True
+            if key is not None and key > self._key:  # made later, and shows what we have
+                self.duplicates += 1
+                return
         if self._accept(event, key):
             self._deliver(event, key)
         self._release()
@@ -98,12 +101,18 @@ class ImageStream(Stream):
     def _release(self) -> None:
         """Let the session that waits join, once what it began with has been delivered."""
         event = self._waiting
-        if event is not None and self._key >= self._waiting_key:
+        if event is None:
+            return
+        same = self._shows_the_same(event)
+        if same or self._key >= self._waiting_key:
             self._waiting = None
             self._join(event)
             key = self._key_of(event)
-            if key is not None and key > self._key:
+            if key is not None and key > self._key and not same:
                 self._deliver(event, key)
+            else:
+                self.duplicates += 1
+                self._lead = None if self.newest is None else self.newest.origin
 
     def _fewer_sources(self) -> None:
         event = self._waiting
@@ -141,6 +150,16 @@ class ImageStream(Stream):
             return False
         return True
 
+    def _shows_the_same(self, event: Event) -> bool:
+        """Whether an image differs from the newest at most in when it was made.
+
+        Some venues greet a subscription with an image of now, though nothing has changed.
+        """
+        newest = self.newest
+        if newest is None or self._ordered:  # a number says what is new, whatever it shows
+            return False
+        return _payload(event)[3:] == _payload(newest)[3:]
+
     def _is_newest(self, event: Event, key: int | None) -> bool:
         """Whether this is the very image that was delivered last."""
         if key is None or key != self._key or self.newest is None:
@@ -152,5 +171,6 @@ class ImageStream(Stream):
 
 
 def _payload(event: Event) -> tuple[object, ...]:
+    """Return time, numbers and content, without where and when it came."""
     envelope = {"origin", "recv_ns", "mono_ns"}
     return tuple(getattr(event, n) for n in event.__struct_fields__ if n not in envelope)

@@ -22,6 +22,9 @@ from typing import Final
 __all__ = ["FeedPolicy", "FeedWatch", "PathPolicy", "PathVerdict", "PathWatch", "Silence"]
 
 _PATIENCE_MAX: Final = 4**6
+BURST_NS: Final = 500_000_000
+"""Messages closer than this count one by one; further apart, what comes together is a burst."""
+
 _ALPHA: Final = 0.05  # weight of the newest sample in the learned interval
 
 
@@ -113,8 +116,8 @@ class FeedPolicy:
 
     Args:
         floor_ns: No silence shorter than this is ever suspicious, in nanoseconds.
-        young_ns: Floor while fewer than ``young`` messages have been seen.
-        young: How many messages make a rhythm.
+        young_ns: Floor while fewer than ``young`` arrivals have been seen.
+        young: How many arrivals make a rhythm; what comes within one tick is one arrival.
         times_mean: How many mean intervals of silence are suspicious.  Arrivals at random are
             longer than 20 means once in e**20 intervals.
         times_longest: How many times the longest silence so far is suspicious.
@@ -122,7 +125,7 @@ class FeedPolicy:
     """
 
     floor_ns: int = 2_000_000_000
-    young_ns: int = 15_000_000_000
+    young_ns: int = 30_000_000_000
     young: int = 20
     times_mean: float = 20.0
     times_longest: float = 3.0
@@ -155,6 +158,7 @@ class FeedWatch:
         "_patience",
         "_policy",
         "_probe_patience",
+        "_samples",
     )
 
     def __init__(self, policy: FeedPolicy, armed_ns: int) -> None:
@@ -166,6 +170,7 @@ class FeedWatch:
         self._longest_ns = 0
         self._patience = 1
         self._probe_patience = 1
+        self._samples = 0  # ticks on which something had arrived
 
     def sample(self, fresh: int, last_ns: int) -> None:
         """Learn from what has arrived.  Called on the tick, not for each message.
@@ -177,17 +182,20 @@ class FeedWatch:
         """
         if fresh <= 0 or (self._last_ns is not None and last_ns <= self._last_ns):
             return
-        if self._last_ns is not None:
+        if self._last_ns is not None and self._armed_ns <= self._last_ns:
+            # A silence across a new subscription is the fault's and not the topic's own.
             elapsed_ns = last_ns - self._last_ns
-            mean_ns = elapsed_ns / fresh
+            # What comes in bursts is judged by the time between the bursts.
+            mean_ns = elapsed_ns / fresh if elapsed_ns <= BURST_NS else elapsed_ns
             # Fewer samples than 1/alpha are averaged plainly, so that a start is no bias.
-            weight = max(_ALPHA, 1 / max(1, self._count))
+            weight = max(_ALPHA, 1 / max(1, self._samples))
             self._mean_ns += weight * (mean_ns - self._mean_ns)
-            if fresh == 1:
-                self._longest_ns = max(self._longest_ns, elapsed_ns)
+            quiet_ns = elapsed_ns if fresh == 1 else elapsed_ns - BURST_NS // 2
+            self._longest_ns = max(self._longest_ns, quiet_ns)
         self._longest_ns = int(self._longest_ns * 0.999)
         self._last_ns = last_ns
         self._count += fresh
+        self._samples += 1
         self._patience = 1
 
     def arm(self, now_ns: int) -> None:
@@ -199,7 +207,7 @@ class FeedWatch:
         """How long this topic may be silent once it has spoken, in nanoseconds."""
         policy = self._policy
         learned_ns = max(policy.times_mean * self._mean_ns, policy.times_longest * self._longest_ns)
-        floor_ns = policy.floor_ns if self._count >= policy.young else policy.young_ns
+        floor_ns = policy.floor_ns if self._samples >= policy.young else policy.young_ns
         return int(max(floor_ns, learned_ns)) * self._patience
 
     def judge(self, now_ns: int, alive_ns: int | None) -> Silence:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum, unique
 
 from gapless.errors import SlowConsumer
-from gapless.events import Bbo, Event, Gap, Resynced, Ticker
+from gapless.events import Bbo, BookSnapshot, Event, Gap, Resynced, Ticker
 
 __all__ = ["Dropped", "Outlet", "Overflow"]
 
@@ -169,9 +169,10 @@ class Outlet:
     def _drop(self, topic: str, event: Event) -> None:
         self.dropped_total += 1
         lost = self.dropped.get(topic)
-        marked = isinstance(event, Gap | Resynced)
-        first = None if marked else event.first
-        last = None if marked else event.last
+        # A gap's numbers are missing as well; a resync covers none, and a snapshot stands for
+        # all up to its own without being one of them.
+        first = None if isinstance(event, Resynced | BookSnapshot) else event.first
+        last = None if isinstance(event, Resynced) else event.last
         if lost is None:
             since_ns = event.since_ns if isinstance(event, Gap) else _made_ns(event)
             self.dropped[topic] = Dropped(event, since_ns, event.recv_ns, first, last, 1)

@@ -239,6 +239,11 @@ class Stream:
         return seen_ns
 
     @property
+    def arrived(self) -> int:
+        """How many messages have come, from all sources, whatever became of them."""
+        return self.delivered + self.duplicates + self.dropped + self.out_of_order
+
+    @property
     def blind(self) -> bool:
         """Whether no source has been trusted since data last came."""
         return self._blind_since_ns is not None
@@ -412,6 +417,11 @@ class SequencedStream(Stream):
         super().__init__(spec, emit, ask)
         self._next: int | None = None  # what comes next; lives in `_expect` on the fast path
         self._held: list[Event] = []  # by number; of equal ones the earlier arrival first
+
+    @property
+    def arrived(self) -> int:
+        """How many messages have come; those held count while they are held."""
+        return self.delivered + self.duplicates + self.dropped + len(self._held)
 
     def offer(self, event: Event) -> None:
         """Take one message from any source."""

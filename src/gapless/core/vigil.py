@@ -120,7 +120,7 @@ class Vigil:
         for topic in view.topics:
             stream = streams[topic]
             vigil = self._topic(view, topic, now_ns)
-            seen = stream.delivered + stream.duplicates + stream.dropped
+            seen = stream.arrived
             fresh, vigil.seen = seen - vigil.seen, seen
             last_ns = stream.last_seen_ns(view.epoch)
             if last_ns is not None:

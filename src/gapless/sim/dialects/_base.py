@@ -263,6 +263,7 @@ class Dialect(ABC):
     Attributes:
         venue: Name of the venue, such as ``binance.spot``.
         usual_symbols: What is traded where nothing else is asked for.
+        invented: How symbols look that are made up where more are asked for.
         unsupported: Faults that this venue cannot have.
         size_digits: Digits after the point of printed numbers; `None` prints as few as possible.
         replay: Whether the data come from a capture: then every topic is accepted, and none
@@ -272,6 +273,7 @@ class Dialect(ABC):
 
     venue: ClassVar[str]
     usual_symbols: ClassVar[tuple[str, ...]] = ()
+    invented: ClassVar[str] = "SIM{:03}"
     unsupported: ClassVar[frozenset[str]] = frozenset()
     size_digits: ClassVar[int | None] = None
 
@@ -283,6 +285,11 @@ class Dialect(ABC):
         self.scales: list[tuple[Scale, Scale]] = []
         self._topics: dict[tuple[str, int], Topic] = {}
         self._speaking: list[tuple[Topic, ...]] = []
+
+    @classmethod
+    def invented_symbol(cls, index: int) -> str:
+        """Return the made-up symbol with this number."""
+        return cls.invented.format(index)
 
     # -- for the exchange ---------------------------------------------------------------------
 

@@ -80,6 +80,7 @@ class BinanceSpot(Dialect):
 
     venue: ClassVar[str] = "binance.spot"
     usual_symbols: ClassVar[tuple[str, ...]] = ("BTCUSDT", "ETHUSDT")
+    invented: ClassVar[str] = "SIM{:03}USDT"
     unsupported: ClassVar[frozenset[str]] = frozenset({"maintenance"})
     size_digits: ClassVar[int | None] = 8
 

@@ -90,6 +90,7 @@ class Deribit(Dialect):
 
     venue: ClassVar[str] = "deribit"
     usual_symbols: ClassVar[tuple[str, ...]] = ("BTC-PERPETUAL", "ETH-PERPETUAL")
+    invented: ClassVar[str] = "SIM{:03}-PERPETUAL"
     unsupported: ClassVar[frozenset[str]] = frozenset({"shutdown_notice"})
 
     def __init__(self, options: SimOptions | None = None) -> None:
