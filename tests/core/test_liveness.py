@@ -167,10 +167,18 @@ def test_the_feed_is_watched_from_the_subscribe_and_not_from_the_first_message()
     assert watch.silent_ns(T0 + 7) == 7
 
 
-def test_a_young_rhythm_is_given_more_time():
-    watch, last_ns = steady(50 * MS, POLICY.young - 1)
-    assert watch.limit_ns == POLICY.young_ns
-    watch.sample(1, last_ns + 50 * MS)
+@pytest.mark.parametrize("intervals", [1, 2, 5, 19])
+def test_a_young_rhythm_is_doubted_as_the_odds_say(intervals):
+    watch, last_ns = steady(5 * SECOND, intervals + 1)
+    span_s, silence_s = 5 * intervals, watch.limit_ns / SECOND
+    if silence_s < 3600:  # bounded, however little is known
+        odds = (span_s / (span_s + silence_s)) ** intervals
+        assert odds == pytest.approx(POLICY.doubt, rel=0.01)
+    assert watch.judge(last_ns + watch.limit_ns - 1, last_ns + watch.limit_ns) is Silence.NONE
+
+
+def test_a_rhythm_of_twenty_intervals_is_a_rhythm():
+    watch, _ = steady(50 * MS, POLICY.young + 1)
     assert watch.limit_ns == POLICY.floor_ns
 
 

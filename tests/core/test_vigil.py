@@ -33,6 +33,7 @@ class Scene:
     """Lines that carry some topics, and a vigil that looks at them on every tick."""
 
     topics: tuple[str, ...]
+    greets: bool = False
     now_ns: int = T0
     lines: list[Line] = field(default_factory=list)
     vigil: Vigil = field(default_factory=lambda: Vigil(POLICY))
@@ -41,7 +42,14 @@ class Scene:
     def __post_init__(self) -> None:
         self.streams: dict[str, Stream] = {
             topic: SequencedStream(
-                TopicSpec("toy", "trades", topic, topic, Numbering.DENSE),
+                TopicSpec(
+                    "toy",
+                    "trades",
+                    topic,
+                    topic,
+                    Numbering.DENSE,
+                    speaks_on_subscribe=self.greets,
+                ),
                 lambda _: None,
                 lambda _: None,
             )
@@ -146,7 +154,7 @@ def test_a_topic_that_goes_silent_while_its_siblings_speak_is_found():
     after_ns, finding = found[0]
     assert 2 * SECOND <= after_ns <= 3 * SECOND
     assert (finding.topics, finding.whole_line) == (("y",), False)
-    assert finding.cause == "1 of 2 topics fell silent while the connection answers"
+    assert finding.cause == "part of the line (1 of 2) fell silent while the connection answers"
 
 
 def test_a_line_that_never_spoke_is_probed_and_watched_from_the_subscribe():
@@ -251,6 +259,15 @@ def test_the_evidence_of_a_finding_is_that_of_its_own_topics():
     assert by_topic["loud",].evidence.startswith("no data for 2.")
 
 
+def test_a_quiet_topic_that_was_greeted_on_subscribing_is_left_in_peace():
+    for greets, probed in ((False, True), (True, False)):
+        scene = Scene(("quiet", "busy"), greets=greets)
+        line = scene.open()
+        scene.say("quiet", line)  # the greeting, and nothing for an hour
+        found = scene.run(3600 * SECOND, talk={"busy": [line]})
+        assert any(finding.topics == ("quiet",) for _, finding in found) == probed
+
+
 def test_two_kinds_of_silence_at_once_are_two_findings_with_their_own_evidence():
     scene = Scene(("loud", "quiet", "busy"))
     line = scene.open()
@@ -271,4 +288,4 @@ def test_a_line_that_has_never_had_a_frame_learns_nothing():
     scene = Scene(("x",))
     scene.open()
     assert scene.look() == []
-    assert scene.vigil.limit_ns("a", "x") == POLICY.young_ns
+    assert scene.vigil.limit_ns("a", "x") == POLICY.floor_ns

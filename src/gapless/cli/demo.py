@@ -119,11 +119,13 @@ def _code(result: dict[str, Any], stop: Stop) -> int:
 
 def _next_steps(cast: tuple[Part, Part]) -> list[str]:
     first, second = cast
-    return [
-        f"gapless tail {first.venue} trades {first.symbol}    # the real exchange, no key needed",
-        f"gapless book {second.venue} {second.symbol}    # a live ladder, while it is proven",
-        f"gapless sim {first.venue},{second.venue}    # these two exchanges, for your own client",
-    ]
+    steps = {
+        f"gapless tail {first.venue} trades {first.symbol}": "the real exchange, no key",
+        f"gapless book {second.venue} {second.symbol}": "its book, while it is proven",
+        f"gapless sim {first.venue},{second.venue}": "these two, for your own client",
+    }
+    width = max(map(len, steps))
+    return [f"{line:<{width}}  # {why}" for line, why in steps.items()]
 
 
 def _result(showcase: Showcase, seed: int) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """The reconnect loop that everybody writes, for comparison: connect, subscribe, read, repeat.
 
-It is written in good faith and reads like a hundred programs do: it reconnects after an error,
-takes a snapshot after connecting, applies every update, and trusts what it has.  It checks
-no numbers, knows no silence, and says nothing of what it missed.
+It is written in good faith and reads like a hundred programs do: it pings every 20 s as common
+libraries do, reconnects after an error, takes a snapshot after connecting, applies every update,
+and trusts what it has.  It checks no numbers and says nothing of what it missed.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from gapless.venues._profile import Profile
 __all__ = ["NaiveClient"]
 
 WAIT_S: Final = 1.0
+HEARTBEAT_S: Final = 20.0
 
 
 class NaiveClient:
@@ -66,7 +67,7 @@ class NaiveClient:
             for spec in self._specs
         }
         codec = self._profile.codec(origins)
-        async with http.ws_connect(self._url) as ws:
+        async with http.ws_connect(self._url, heartbeat=HEARTBEAT_S) as ws:
             for request in codec.setup(1):
                 await ws.send_str(request.text)
             await ws.send_str(codec.subscribe(2, tuple(origins)).text)

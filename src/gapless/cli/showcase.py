@@ -14,6 +14,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import Final, cast
 
+from msgspec.structs import replace as replace_struct
+
 from gapless.cli.naive import NaiveClient
 from gapless.cli.tour import CALM_S, Pace, Step
 from gapless.client import Feed
@@ -23,7 +25,8 @@ from gapless.events import Event, Gap, Notice, Resynced
 from gapless.io.conductor import Plan
 from gapless.planning import Options, Subscription, assemble
 from gapless.sim.build import simulate
-from gapless.sim.faults import FaultRecord
+from gapless.sim.exchange import Exchange
+from gapless.sim.faults import Fault, FaultRecord
 from gapless.sim.server import SimServer
 from gapless.sim.truth import MemoryTruth
 from gapless.testing.scorecard import Scorecard, score
@@ -99,13 +102,9 @@ class Struck:
 
     @property
     def happened(self) -> bool:
-        """Whether every fault of the step really struck."""
-        return all(record.happened > 0 for record in self.records)
-
-    @property
-    def spent(self) -> bool:
-        """Whether every fault of the step has struck and is over."""
-        return self.happened and all(record.over for record in self.records)
+        """Whether every fault of the step really struck, be it in one session of several."""
+        struck = {_kind(record.fault) for record in self.records if record.happened > 0}
+        return all(_kind(fault) in struck for fault in self.step.faults)
 
 
 @dataclass(slots=True)
@@ -282,10 +281,14 @@ class Showcase:
         self.struck.append(struck)
         self._tell("step", struck)
         exchange = stage.server.exchange
-        struck.records += [exchange.inject(fault, time.time_ns()) for fault in step.faults]
+        struck.records += [
+            exchange.inject(each, time.time_ns())
+            for fault in step.faults
+            for each in _for_each_session(exchange, fault)
+        ]
         spent_s = None  # when the faults were over
         while (age_s := self.elapsed_s - struck.at_s) < most_s:
-            if spent_s is None and struck.spent and age_s >= step.lasts_s:
+            if spent_s is None and age_s >= step.lasts_s and _spent(exchange, struck):
                 spent_s = age_s
             if spent_s is not None and self._well(stage, age_s - spent_s):
                 struck.settled_s = age_s
@@ -362,6 +365,30 @@ class Showcase:
                 now_ns = time.time_ns()
                 stage.naive_losses = await asyncio.to_thread(stage.count_naive, now_ns)
             await asyncio.sleep(max(0.5, 10 * (time.monotonic() - began_s)))
+
+
+def _kind(fault: Fault) -> tuple[str, str | None]:
+    return fault.name, fault.topic
+
+
+def _for_each_session(exchange: Exchange, fault: Fault) -> list[Fault]:
+    """Return a fault of counted messages once for each session, so that each loses the same."""
+    sessions = [
+        session.id
+        for session in exchange.sessions.values()
+        if not session.stalled and fault.topic in session.topics
+    ]
+    if fault.count is None or len(sessions) < 2:
+        return [fault]
+    return [replace_struct(fault, session=number) for number in sessions]
+
+
+def _spent(exchange: Exchange, struck: Struck) -> bool:
+    """Whether every fault has struck and is over, or its session is."""
+    return struck.happened and all(
+        record.over or record.fault.session not in {None, *exchange.sessions}
+        for record in struck.records
+    )
 
 
 def _losses(card: Scorecard) -> Losses:

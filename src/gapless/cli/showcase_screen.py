@@ -31,7 +31,7 @@ _STYLES: Final = {"●": "green", "▲": "yellow", "■": "bold red"}
 _WORST: Final = ("live", "planned", "slow", "stale", "frozen", "syncing", "gapped", "blind", "down")
 _CAUSES: Final = {
     "ConnectionLost": "connection lost",
-    "Stalled": "not even an answer to a ping",
+    "Stalled": "a ping unanswered",
     "ProtocolViolation": "a broken frame",
     "RateLimited": "told to stay away",
     "DialFailed": "dial failed",
@@ -59,13 +59,13 @@ def done(struck: Struck) -> str:
     """Say what the client did about it."""
     words = []
     if struck.noticed_s is not None:
-        words.append(f"noticed after {struck.noticed_s:.1f} s: {_why(struck)}")
+        words.append(f"noticed in {struck.noticed_s:.1f} s ({_why(struck)})")
     if struck.dials:
         failed = max(0, struck.dials - struck.sessions)
-        words.append(_count(struck.dials, "dial") + (f", {failed} in vain" if failed else ""))
+        words.append(_count(struck.dials, "dial") + (f", {failed} failed" if failed else ""))
     if struck.rebuilt:
         words.append(f"{_count(struck.rebuilt, 'book')} rebuilt")
-    if struck.repeats:
+    if struck.repeats and not struck.rebuilt:
         words.append(f"{_count(struck.repeats, 'repeat')} held back")
     if not words:
         return "nothing had to be done" if struck.over else "nothing noticed so far"
@@ -94,7 +94,7 @@ def lost(struck: Struck) -> str:
     if not struck.happened:
         words = "the fault did not happen"
     elif struck.lost == struck.announced == 0:
-        words = "nothing lost"
+        words = "hole announced, book rebuilt" if struck.rebuilt and struck.gaps else "nothing lost"
     elif silent == 0:
         words = f"{struck.lost} lost, all announced"
     else:
@@ -232,10 +232,10 @@ class Screen:
         head = Text(f"{story:<{max(0, width - len(step.venue) - 1)}} {step.venue}", "bold yellow")
         if struck.over:
             good = struck.lost == struck.announced and struck.settled_s is not None
-            outcome = Text(f"   lost     {lost(struck)}", "green" if good else "bold red")
+            outcome = Text(f"   lost  {lost(struck)}", "green" if good else "bold red")
         else:
-            outcome = Text("   lost     ...", "dim")
-        return [head, Text(f"   done     {done(struck)}"), outcome]
+            outcome = Text("   lost  ...", "dim")
+        return [head, Text(f"   done  {done(struck)}"), outcome]
 
 
 def _naive(stage: Stage) -> Text:

@@ -96,14 +96,6 @@ def _steps(first: Part, second: Part) -> list[Step]:
             (Fault(name="reset"),),
         ),
         Step(
-            "silence",
-            first.venue,
-            "data stops for 3 s; pings are still answered",
-            (Fault(name="silence", for_s=3.0),),
-            lasts_s=3.0,
-            needs_s=4.5,
-        ),
-        Step(
             "drop-trades",
             second.venue,
             "three trades are lost inside the venue",
@@ -117,6 +109,14 @@ def _steps(first: Part, second: Part) -> list[Step]:
             (Fault(name="half_open"),),
             lasts_s=2.0,
             needs_s=3.5,
+        ),
+        Step(
+            "silence",
+            first.venue,
+            "data stops for 4 s; pings are still answered",
+            (Fault(name="silence", for_s=4.0),),
+            lasts_s=4.0,
+            needs_s=5.0,
         ),
         Step(
             "drop-book",

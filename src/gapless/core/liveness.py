@@ -25,6 +25,7 @@ _PATIENCE_MAX: Final = 4**6
 BURST_NS: Final = 500_000_000
 """Messages closer than this count one by one; further apart, what comes together is a burst."""
 
+_YOUNG_MAX_NS: Final = 3600 * 1_000_000_000  # an hour of silence is worth a look at any age
 _ALPHA: Final = 0.05  # weight of the newest sample in the learned interval
 
 
@@ -116,8 +117,9 @@ class FeedPolicy:
 
     Args:
         floor_ns: No silence shorter than this is ever suspicious, in nanoseconds.
-        young_ns: Floor while fewer than ``young`` arrivals have been seen.
-        young: How many arrivals make a rhythm; what comes within one tick is one arrival.
+        young: How many intervals make a rhythm; what comes within one tick is one arrival.
+        doubt: While there are fewer, a silence is suspicious if so few arrivals in so much time
+            would be followed by it with less than this probability.
         times_mean: How many mean intervals of silence are suspicious.  Arrivals at random are
             longer than 20 means once in e**20 intervals.
         times_longest: How many times the longest silence so far is suspicious.
@@ -125,8 +127,8 @@ class FeedPolicy:
     """
 
     floor_ns: int = 2_000_000_000
-    young_ns: int = 30_000_000_000
     young: int = 20
+    doubt: float = 1e-6
     times_mean: float = 20.0
     times_longest: float = 3.0
     unproven_ns: int = 8_000_000_000
@@ -151,26 +153,26 @@ class FeedWatch:
 
     __slots__ = (
         "_armed_ns",
-        "_count",
+        "_intervals",
         "_last_ns",
         "_longest_ns",
         "_mean_ns",
         "_patience",
         "_policy",
         "_probe_patience",
-        "_samples",
+        "_span_ns",
     )
 
     def __init__(self, policy: FeedPolicy, armed_ns: int) -> None:
         self._policy = policy
         self._armed_ns = armed_ns
-        self._count = 0
         self._last_ns: int | None = None
         self._mean_ns = 0.0
         self._longest_ns = 0
         self._patience = 1
         self._probe_patience = 1
-        self._samples = 0  # ticks on which something had arrived
+        self._intervals = 0  # between ticks on which something had arrived
+        self._span_ns = 0  # all of them together
 
     def sample(self, fresh: int, last_ns: int) -> None:
         """Learn from what has arrived.  Called on the tick, not for each message.
@@ -188,14 +190,14 @@ class FeedWatch:
             # What comes in bursts is judged by the time between the bursts.
             mean_ns = elapsed_ns / fresh if elapsed_ns <= BURST_NS else elapsed_ns
             # Fewer samples than 1/alpha are averaged plainly, so that a start is no bias.
-            weight = max(_ALPHA, 1 / max(1, self._samples))
+            self._intervals += 1
+            self._span_ns += elapsed_ns
+            weight = max(_ALPHA, 1 / self._intervals)
             self._mean_ns += weight * (mean_ns - self._mean_ns)
             quiet_ns = elapsed_ns if fresh == 1 else elapsed_ns - BURST_NS // 2
             self._longest_ns = max(self._longest_ns, quiet_ns)
         self._longest_ns = int(self._longest_ns * 0.999)
         self._last_ns = last_ns
-        self._count += fresh
-        self._samples += 1
         self._patience = 1
 
     def arm(self, now_ns: int) -> None:
@@ -207,8 +209,11 @@ class FeedWatch:
         """How long this topic may be silent once it has spoken, in nanoseconds."""
         policy = self._policy
         learned_ns = max(policy.times_mean * self._mean_ns, policy.times_longest * self._longest_ns)
-        floor_ns = policy.floor_ns if self._samples >= policy.young else policy.young_ns
-        return int(max(floor_ns, learned_ns)) * self._patience
+        if 0 < self._intervals < policy.young:
+            # With n arrivals in T and the rate unknown, a silence s has probability (T/(T+s))^n.
+            odds = policy.doubt ** (-1 / self._intervals) - 1
+            learned_ns = max(learned_ns, min(self._span_ns * odds, _YOUNG_MAX_NS))
+        return int(max(policy.floor_ns, learned_ns)) * self._patience
 
     def judge(self, now_ns: int, alive_ns: int | None) -> Silence:
         """Return what the present silence means.
@@ -219,7 +224,7 @@ class FeedWatch:
                 `None` if it has not.
         """
         since_ns = self._armed_ns if self._last_ns is None else max(self._last_ns, self._armed_ns)
-        if self._count < 2:  # a single message, such as a first snapshot, is no rhythm
+        if not self._intervals:  # a single message, such as a first snapshot, is no rhythm
             limit_ns = self._policy.unproven_ns * self._probe_patience
             return Silence.UNPROVEN if now_ns - since_ns >= limit_ns else Silence.NONE
         limit_ns = self.limit_ns

@@ -126,6 +126,9 @@ class Vigil:
             if last_ns is not None:
                 vigil.watch.sample(-(-fresh // max(1, len(stream.sources))), last_ns)
             silence = vigil.watch.judge(now_ns, view.heard_ns)
+            greeted = last_ns is not None and stream.spec.speaks_on_subscribe
+            if silence is Silence.UNPROVEN and greeted:
+                continue  # the venue's greeting shows that the subscription works
             if silence is not Silence.NONE:
                 silent.setdefault(silence, []).append(topic)
         findings = []
@@ -146,7 +149,7 @@ class Vigil:
         *,
         whole: bool,
     ) -> Finding:
-        what = "the line" if whole else f"{len(topics)} of {len(view.topics)} topics"
+        what = "the line" if whole else f"part of the line ({len(topics)} of {len(view.topics)})"
         cause = (
             f"{what} has not proven itself yet"
             if silence is Silence.UNPROVEN
