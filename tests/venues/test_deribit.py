@@ -242,7 +242,9 @@ def test_what_nobody_asked_for_is_a_stray(message):
 
 
 def test_requests_are_paid_from_the_pools_that_the_venue_states():
-    [setup] = CODEC.setup(1)
+    setup, news = CODEC.setup(1)
+    assert (news.id, news.kind, news.pool, news.units) == (2, "setup", "subscribe", 3000)
+    assert json.loads(news.text)["params"] == {"channels": ["platform_state"]}
     assert (setup.id, setup.kind, setup.pool, setup.units) == (1, "setup", "other", 500)
     assert json.loads(setup.text)["method"] == "public/set_heartbeat"
     assert json.loads(setup.text)["params"]["interval"] >= 10

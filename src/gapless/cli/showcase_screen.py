@@ -172,7 +172,8 @@ class Screen:
             get_renderable=self.render,
             refresh_per_second=FRAMES_PER_S,
             screen=True,
-        ):
+        ) as live:
+            live.refresh()
             yield
 
     def tell(self, kind: str, struck: Struck) -> None:

@@ -49,6 +49,7 @@ _MD: Final = "docs.deribit.com, Market data best practices"
 _BK: Final = "docs.deribit.com, book channel"
 _SUB: Final = "docs.deribit.com, public/subscribe"
 
+PLATFORM: Final = "platform_state"
 HEARTBEAT_S: Final = 30  # recommended 30 to 60 s: Usage policy
 
 Number = Annotated[int, Meta(ge=0, lt=2**62)]
@@ -154,9 +155,16 @@ class DeribitCodec:
         self._origins = origins
 
     def setup(self, next_id: int) -> list[Request]:
-        """Ask for heartbeats: the venue then tests us, and closes if we do not answer."""
-        call = _call(next_id, "public/set_heartbeat", {"interval": HEARTBEAT_S})
-        return [Request(next_id, "setup", call, (), "other", 500)]
+        """Ask for heartbeats and for news of maintenance.
+
+        With heartbeats the venue tests us, and closes if we do not answer.
+        """
+        beat = _call(next_id, "public/set_heartbeat", {"interval": HEARTBEAT_S})
+        news = _call(next_id + 1, "public/subscribe", {"channels": (PLATFORM,)})
+        return [
+            Request(next_id, "setup", beat, (), "other", 500),
+            Request(next_id + 1, "setup", news, (), "subscribe", 3000),
+        ]
 
     def subscribe(self, request_id: int, topics: tuple[str, ...]) -> Request:
         call = _call(request_id, "public/subscribe", {"channels": topics})
@@ -205,7 +213,7 @@ class DeribitCodec:
     ) -> list[Event] | Reading:
         origin = self._origins.get(channel)
         if origin is None:
-            if channel.startswith("platform_state"):
+            if channel.startswith(PLATFORM):
                 return Status(printable(bytes(data).decode(errors="replace")))
             return Stray(f"channel {printable(channel)}")
         match origin.channel:
