@@ -20,7 +20,7 @@ def mirror(module: Path) -> Path:
 def has_code(module: Path) -> bool:
     """Return whether ``module`` does anything but import and explain."""
     tree = ast.parse(module.read_text())
-    plain = (ast.Import, ast.ImportFrom, ast.Expr, ast.Assign, ast.AnnAssign)
+    plain = (ast.Import, ast.ImportFrom, ast.Expr, ast.Assign, ast.AnnAssign, ast.If)
     return not all(isinstance(node, plain) for node in tree.body)
 
 

@@ -82,9 +82,14 @@ def step(lasts_s=0.0, needs_s=2.0):
 
 def test_what_is_to_spare_is_shared_by_the_steps_that_are_left():
     pace = Pace([step(), step(), step()], 12.0)  # 6 s needed, 6 s to spare
-    assert pace.of(0, 0.0) == (4.0, 8.0)
-    assert pace.of(1, 4.0) == (4.0, 6.0)
-    assert pace.of(2, 8.0) == (4.0, 4.0)
+    assert pace.of(0, 0.0) == (2.0, 8.0)
+    assert pace.of(1, 4.0) == (2.0, 6.0)
+    assert pace.of(2, 8.0) == (2.0, 4.0)
+
+
+def test_what_a_quick_step_saves_goes_to_the_others():
+    pace = Pace([step(), step(), step()], 12.0)
+    assert pace.of(1, 2.0) == (3.0, 8.0)
 
 
 def test_a_slow_step_may_use_what_the_others_can_spare_and_no_more():
@@ -112,7 +117,8 @@ def test_whatever_the_steps_take_within_their_bounds_the_tour_ends_in_time(steps
     end_s = sum(each.needs_s for each in steps) + more_s
     pace, now_s = Pace(steps, end_s), 0.0
     for index, share in zip(range(len(steps)), shares, strict=False):
-        least_s, most_s = pace.of(index, now_s)
-        assert 0 <= least_s <= most_s + 1e-9
-        now_s += least_s + share * (most_s - least_s)
+        pause_s, most_s = pace.of(index, now_s)
+        assert pause_s >= 0
+        assert most_s > 0
+        now_s += min(share * most_s + pause_s, most_s)
     assert now_s <= end_s + 1e-6

@@ -36,7 +36,7 @@ class ToyCodec:
         text = f"unsubscribe {request_id} {' '.join(topics)}"
         return Request(request_id, "unsubscribe", text, topics)
 
-    def listing(self, request_id: int) -> Request | None:
+    def once_live(self, request_id: int) -> Request | None:
         return Request(request_id, "listing", f"list {request_id}") if self.lists else None
 
     def read(self, text: str, recv_ns: int, mono_ns: int) -> list[Event] | Reading:

@@ -51,7 +51,7 @@ class CountingCodec(ToyCodec):
     def unsubscribe(self, request_id: int, topics: tuple[str, ...]) -> Request:
         return self._note(super().unsubscribe(request_id, topics))
 
-    def listing(self, request_id: int) -> Request | None:
+    def once_live(self, request_id: int) -> Request | None:
         return self._note(Request(request_id, "listing", f"list {request_id}"))
 
     def _note(self, request: Request) -> Request:

@@ -34,7 +34,7 @@ class Codec:
     def unsubscribe(self, request_id, topics):
         return Request(request_id, "unsubscribe", f"unsubscribe {request_id}", topics)
 
-    def listing(self, request_id):
+    def once_live(self, request_id):
         return None
 
     def read(self, text, recv_ns, mono_ns):

@@ -224,7 +224,7 @@ def test_requests():
     unsubscribe = CODEC.unsubscribe(2, (DEPTH,))
     assert json.loads(unsubscribe.text)["method"] == "UNSUBSCRIBE"
     assert unsubscribe.kind == "unsubscribe"
-    listing = CODEC.listing(3)
+    listing = CODEC.once_live(3)
     assert listing is not None
     assert json.loads(listing.text) == {"method": "LIST_SUBSCRIPTIONS", "id": 3}
 
@@ -321,7 +321,7 @@ def test_trap_4_the_shutdown_notice_has_three_shapes(message):
 
 def test_trap_5_the_ack_proves_nothing_and_the_listing_does():
     assert read(CODEC, ACK) == Ack(1, topics=None)
-    assert CODEC.listing(2) is not None
+    assert CODEC.once_live(2) is not None
 
 
 def test_trap_6_the_ticker_of_all_symbols_is_gone():

@@ -266,13 +266,14 @@ class Showcase:
             await asyncio.sleep(_LOOK_S)
         pace = Pace(self.tour, end_s - CALM_S)
         for index, step in enumerate(self.tour):
-            least_s, most_s = pace.of(index, self.elapsed_s)
-            struck = await self._strike(step, most_s)
-            await asyncio.sleep(struck.at_s + least_s - self.elapsed_s)
+            began_s = self.elapsed_s
+            pause_s, most_s = pace.of(index, began_s)
+            await self._strike(step, most_s)
+            await asyncio.sleep(min(pause_s, began_s + most_s - self.elapsed_s))
         self.complete = True
         await asyncio.sleep(end_s - self.elapsed_s)
 
-    async def _strike(self, step: Step, most_s: float) -> Struck:
+    async def _strike(self, step: Step, most_s: float) -> None:
         """Carry out a step; return when it is settled, or its time is up."""
         stage = self.stages[step.venue]
         before, repeats = await self._losses(stage), stage.feed.stats().duplicates
@@ -301,7 +302,6 @@ class Showcase:
         struck.repeats = stage.feed.stats().duplicates - repeats
         struck.over = True
         self._tell("outcome", struck)
-        return struck
 
     @staticmethod
     def _well(stage: Stage, for_s: float) -> bool:

@@ -111,14 +111,6 @@ def _steps(first: Part, second: Part) -> list[Step]:
             needs_s=3.5,
         ),
         Step(
-            "silence",
-            first.venue,
-            "data stops for 4 s; pings are still answered",
-            (Fault(name="silence", for_s=4.0),),
-            lasts_s=4.0,
-            needs_s=5.0,
-        ),
-        Step(
             "drop-book",
             first.venue,
             "two book changes are lost inside the venue",
@@ -133,7 +125,16 @@ def _steps(first: Part, second: Part) -> list[Step]:
                 Fault(name="reset"),
             ),
             lasts_s=2.0,
-            needs_s=3.5,
+            needs_s=4.0,
+        ),
+        # Not earlier: a topic's silence is judged by its rhythm, which must be learned first.
+        Step(
+            "silence",
+            first.venue,
+            "data stops for 4 s; pings are still answered",
+            (Fault(name="silence", for_s=4.0),),
+            lasts_s=4.0,
+            needs_s=5.0,
         ),
         Step(
             "stale-snapshot",
@@ -246,14 +247,13 @@ class Pace:
         self._end_s = end_s
 
     def of(self, index: int, now_s: float) -> tuple[float, float]:
-        """Return how long the step that begins ``now_s`` takes: at least, and at most.
+        """Return the pause after the step that begins ``now_s``, and how long it may take at most.
 
-        At least is for people, who want to read.  At most is when it has used up what the
-        steps behind it can spare; its own fault is waited for in any case.
+        The pause is for people, who want to read; it ends with the longest time.  That is when
+        the step has used up what those behind it can spare; its own fault is waited for in any
+        case.
         """
         step, left = self._steps[index], self._steps[index:]
         spare_s = self._end_s - now_s - sum(each.needs_s for each in left)
         most_s = max(step.lasts_s + _GRACE_S, step.needs_s + spare_s)
-        if spare_s <= 0:
-            return 0.0, most_s
-        return min(most_s, step.needs_s + spare_s / len(left)), most_s
+        return max(0.0, spare_s / len(left)), most_s

@@ -124,8 +124,11 @@ class Codec(Protocol):
 
     def unsubscribe(self, request_id: int, topics: tuple[str, ...]) -> Request: ...
 
-    def listing(self, request_id: int) -> Request | None:
-        """Return a request that lists the subscriptions, or `None` if the venue has none."""
+    def once_live(self, request_id: int) -> Request | None:
+        """Return what to send once every topic is granted or refused, or `None`.
+
+        A list of what the venue thinks we have, or a subscription to its own news.
+        """
 
     def read(self, text: str, recv_ns: int, mono_ns: int) -> list[Event] | Reading:
         """Read one frame.

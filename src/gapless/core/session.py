@@ -498,8 +498,8 @@ class Session:
             return []
         self._signal(Signal.SUBSCRIBED, now_ns)
         self._live_since_ns = now_ns
-        if (listing := self._codec.listing(self._next_id)) is not None:
-            self._queue(listing)
+        if (request := self._codec.once_live(self._next_id)) is not None:
+            self._queue(request)
         return [Live(), *self._flush(now_ns)]
 
     def _signal(self, signal: Signal, now_ns: int) -> None:

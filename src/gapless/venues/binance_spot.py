@@ -176,7 +176,7 @@ class BinanceSpotCodec:
     def unsubscribe(self, request_id: int, topics: tuple[str, ...]) -> Request:
         return Request(request_id, "unsubscribe", _call(request_id, "UNSUBSCRIBE", topics), topics)
 
-    def listing(self, request_id: int) -> Request | None:
+    def once_live(self, request_id: int) -> Request | None:
         call = _encode({"method": "LIST_SUBSCRIPTIONS", "id": request_id}).decode()
         return Request(request_id, "listing", call)
 

@@ -155,16 +155,9 @@ class DeribitCodec:
         self._origins = origins
 
     def setup(self, next_id: int) -> list[Request]:
-        """Ask for heartbeats and for news of maintenance.
-
-        With heartbeats the venue tests us, and closes if we do not answer.
-        """
-        beat = _call(next_id, "public/set_heartbeat", {"interval": HEARTBEAT_S})
-        news = _call(next_id + 1, "public/subscribe", {"channels": (PLATFORM,)})
-        return [
-            Request(next_id, "setup", beat, (), "other", 500),
-            Request(next_id + 1, "setup", news, (), "subscribe", 3000),
-        ]
+        """Ask for heartbeats: the venue then tests us, and closes if we do not answer."""
+        call = _call(next_id, "public/set_heartbeat", {"interval": HEARTBEAT_S})
+        return [Request(next_id, "setup", call, (), "other", 500)]
 
     def subscribe(self, request_id: int, topics: tuple[str, ...]) -> Request:
         call = _call(request_id, "public/subscribe", {"channels": topics})
@@ -174,10 +167,10 @@ class DeribitCodec:
         call = _call(request_id, "public/unsubscribe", {"channels": topics})
         return Request(request_id, "unsubscribe", call, topics, "other", 500)
 
-    def listing(self, request_id: int) -> Request | None:
-        """Return nothing: every reply to a subscribe lists what was granted."""
-        del request_id
-        return None
+    def once_live(self, request_id: int) -> Request | None:
+        """Ask for news of maintenance.  What was granted, the replies have listed already."""
+        call = _call(request_id, "public/subscribe", {"channels": (PLATFORM,)})
+        return Request(request_id, "setup", call, (), "subscribe", 3000)
 
     def read(self, text: str, recv_ns: int, mono_ns: int) -> list[Event] | Reading:
         """Read one frame; see `gapless.core.codec.Codec.read`."""
