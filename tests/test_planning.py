@@ -188,6 +188,31 @@ def test_what_cannot_work_is_refused_before_any_dial(wrong):
         assemble("deribit", [book("X")], Options(**wrong))
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"overflow": "fail"},
+        {"lines": "2"},
+        {"endpoints": "ws://localhost"},
+        {"capacity": 0},
+        {"dial_timeout": float("nan")},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_what_no_type_checker_saw_is_refused_here(wrong):
+    with pytest.raises(ConfigError):
+        assemble("deribit", [book("X")], Options(**wrong))
+
+
+def test_arguments_of_the_wrong_kind_are_usage_errors():
+    with pytest.raises(UsageError):
+        assemble(None, [book("X")], Options())
+    with pytest.raises(UsageError):
+        assemble("deribit", ["trades"], Options())
+    with pytest.raises(UsageError):
+        trades(["BTC"])
+
+
 # -- budgets --------------------------------------------------------------------------------------
 
 

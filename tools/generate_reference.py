@@ -456,8 +456,8 @@ def cli_page() -> str:
         "",
         *table(("Code", "Meaning"), *codes),
         "",
-        "`tail` and `book` end with 0 if any session went live, even when a signal ends them. "
-        "Otherwise a process that a signal ends has 128 plus its number: 130 or 143.",
+        "`tail` and `book` end with 0 if any session went live, and with 69 if none did, whether "
+        "time or a signal ends them. Other verbs that a signal ends have 128 plus its number.",
         "",
         "## Environment",
         "",

@@ -204,6 +204,8 @@ class Feed(_Running, Generic[E]):
             if conductor.failure is not None:
                 raise conductor.failure
             raise StopAsyncIteration
+        if self._waiter is not None:
+            raise UsageError("a feed has one consumer: somebody is waiting for it already")
         self._waiter = asyncio.get_running_loop().create_future()
         self._outlet.on_item = self._wake
         try:
@@ -241,6 +243,8 @@ class Feed(_Running, Generic[E]):
             lost = self._outlet.release(topic)
             if lost is not None:
                 conductor.overflowed(topic, f"{lost.count} events did not fit")
+                missing = _missing(stream, lost) or 0
+                stream.overflowed(lost.count, 1 - lost.gaps, missing - lost.missing)
                 for event in _marks(stream, lost, state, conductor):
                     self._outlet.force(event)
 
@@ -253,11 +257,6 @@ def _state_of(stream: Stream, conductor: Conductor) -> Event | None:
 
 def _marks(stream: Stream, lost: Dropped, state: Event | None, conductor: Conductor) -> list[Event]:
     now, origin = conductor.moment(), lost.sample.origin
-    missing = None
-    if lost.first is not None and lost.last is not None:
-        missing = lost.last - lost.first + 1
-    if stream.spec.numbering is not Numbering.DENSE:
-        missing = None
     gap = Gap(
         origin,
         now.recv_ns,
@@ -265,7 +264,7 @@ def _marks(stream: Stream, lost: Dropped, state: Event | None, conductor: Conduc
         None,
         lost.first,
         lost.last,
-        missing,
+        _missing(stream, lost),
         "the consumer was too slow",
         lost.since_ns,
         lost.until_ns,
@@ -277,6 +276,12 @@ def _marks(stream: Stream, lost: Dropped, state: Event | None, conductor: Conduc
         origin, now.recv_ns, now.mono_ns, None, state.first, state.last, "snapshot", blind_ns
     )
     return [gap, state, resynced]
+
+
+def _missing(stream: Stream, lost: Dropped) -> int | None:
+    if stream.spec.numbering is not Numbering.DENSE or lost.first is None or lost.last is None:
+        return None
+    return max(0, lost.last - lost.first + 1)
 
 
 class Book(_Running):

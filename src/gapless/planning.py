@@ -58,8 +58,8 @@ def ticker(*symbols: str, variant: str = "") -> Subscription[Ticker]:
 
 
 def _subscription(channel: str, symbols: tuple[str, ...], variant: str) -> Subscription[E]:
-    if not symbols:
-        raise UsageError(f"{channel}() needs a symbol at least")
+    if not symbols or not all(isinstance(symbol, str) for symbol in symbols):
+        raise UsageError(f"{channel}() needs a symbol at least, and symbols are text")
     return Subscription(f"{channel}.{variant}" if variant else channel, symbols)
 
 
@@ -123,6 +123,7 @@ def assemble(venue: str, subscriptions: Sequence[Subscription[object]], options:
         UsageError: If the venue, a channel or a symbol is not one.
         ConfigError: If an option contradicts another.
     """
+    _check(venue, subscriptions, options)
     profile = load(venue)
     specs: dict[str, TopicSpec] = {}
     for subscription in subscriptions:
@@ -131,10 +132,6 @@ def assemble(venue: str, subscriptions: Sequence[Subscription[object]], options:
             specs.setdefault(spec.topic, spec)
     if not specs:
         raise UsageError("nothing to follow")
-    if not 1 <= options.lines <= 8:
-        raise ConfigError("lines must be 1 to 8")
-    if options.dial_timeout <= 0:
-        raise ConfigError("dial_timeout must be positive")
     _check_reach(options)
     overrides = _overrides(profile, options)
     lifetime_ns = profile.lifetime_ns.value
@@ -153,6 +150,25 @@ def assemble(venue: str, subscriptions: Sequence[Subscription[object]], options:
         ),
         lifetime_ns=None if lifetime_ns is None else lifetime_ns - LIFETIME_MARGIN_NS,
     )
+
+
+def _check(venue: object, subscriptions: Sequence[object], options: Options) -> None:
+    """Refuse what no type checker has seen: it would fail far from here."""
+    if not isinstance(venue, str):
+        raise UsageError(f"a venue is named by text, not by {type(venue).__name__}")
+    if not all(isinstance(subscription, Subscription) for subscription in subscriptions):
+        raise UsageError("subscriptions are made by trades(), book(), bbo() and ticker()")
+    lines: object = options.lines
+    if not isinstance(lines, int) or not 1 <= lines <= 8:
+        raise ConfigError("lines must be 1 to 8")
+    if not 0 < options.dial_timeout < 3600:  # NaN fails too
+        raise ConfigError("dial_timeout must be positive, and less than an hour")
+    if options.capacity < 1:
+        raise ConfigError("capacity must be 1 at least")
+    if not isinstance(options.overflow, Overflow):
+        raise ConfigError("overflow is one of gapless.Overflow")
+    if isinstance(options.endpoints, str):
+        raise ConfigError("endpoints is a sequence of URLs, not one text")
 
 
 def _check_reach(options: Options) -> None:

@@ -900,3 +900,83 @@ def test_maintenance_of_the_venue_is_news_and_no_fault():
         assert stage.card(feed, events).kept
 
     play(main, "deribit")
+
+
+# -- what a hostile reader found --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"name": "rest_fail", "status": 429, "retry_after_s": 600},
+        {"name": "rest_hang"},
+        {"name": "stale_snapshot", "stale_ms": 600_000},
+    ],
+    ids=lambda fault: fault["name"],
+)
+def test_closing_takes_two_seconds_at_most_whatever_a_snapshot_waits_for(fault):
+    async def main(stage):
+        await asyncio.sleep(60)  # the market is older than the snapshots
+        record = stage.inject(for_s=600.0, **fault)
+        async with stage.feed(book(*stage.symbols)) as feed:
+            await asyncio.sleep(20)
+            assert not any(topic.delivered for topic in feed.stats().topics)
+            began_ns = stage.clock.mono_ns()
+        assert record.happened
+        assert stage.clock.mono_ns() - began_ns <= 2 * SECOND
+
+    play(main, "binance.spot")
+
+
+def test_snapshots_that_are_always_too_old_are_said_to_be():
+    async def main(stage):
+        await asyncio.sleep(60)
+        stage.inject("stale_snapshot", stale_ms=600_000, for_s=600.0)
+        async with stage.feed(book(*stage.symbols)) as feed:
+            await asyncio.sleep(20)
+            said = notices(feed, "resync")
+            assert any("older than the updates" in notice.cause for notice in said)
+            assert feed.stats().received > 20  # they wait for a snapshot, and have arrived
+
+    play(main, "binance.spot")
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_after_a_silence_the_book_is_asked_of_the_session_that_lives(seed):
+    async def main(stage):
+        async with stage.feed(book(*stage.symbols)) as feed:
+            consumer = Consumer(feed)
+            await asyncio.sleep(20)
+            record = stage.inject("silence", for_s=6.0)
+            await asyncio.sleep(6.0)
+            # The successor's snapshot was swallowed; it must not take another ten seconds.
+            took_s = await stage.until(
+                lambda: all(topic.trust == "live" for topic in feed.stats().topics), seconds=4.0
+            )
+            events = await consumer.stop()
+        assert record.happened
+        assert stage.card(feed, events).kept
+        return took_s
+
+    print(f"seed {seed}: live {play(main, 'deribit', seed=seed, rate=100.0):.2f} s after")
+
+
+@both
+def test_the_counters_say_what_the_stream_said_when_the_consumer_was_slow(venue):
+    async def main(stage):
+        async with stage.feed(trades(*stage.symbols), capacity=16) as feed:
+            consumer = Consumer(feed)
+            for _ in range(3):
+                await asyncio.sleep(10)
+                consumer.may_read.clear()
+                await asyncio.sleep(60)
+                consumer.may_read.set()
+            await asyncio.sleep(20)
+            events = await consumer.stop()
+            stats = feed.stats()
+        missing = sum(gap.missing for gap in gaps(events))
+        assert missing > 10
+        assert (stats.gaps, stats.missing) == (len(gaps(events)), missing)
+        assert stats.delivered == len([e for e in events if isinstance(e, Trade)])
+
+    play(main, venue)

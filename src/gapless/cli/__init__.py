@@ -72,6 +72,8 @@ def run(arguments: Sequence[str]) -> int:
     stdout = sys.stdout
     try:
         return _invoke(arguments)
+    except KeyboardInterrupt:  # before the verb could catch signals
+        return exits.of_signal(2)
     except BrokenPipeError:  # the reader, such as `head`, has what it wanted
         pass
     except SystemExit:

@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 import click
 
+from gapless.cli.finite import FiniteRange
+
 if TYPE_CHECKING:
     from gapless.planning import Options
 
@@ -144,7 +146,7 @@ _OPTIONS = (
     click.option(
         "--for",
         "for_s",
-        type=click.FloatRange(min=0, min_open=True),
+        type=FiniteRange(min=0, min_open=True),
         metavar="SECONDS",
         help="End this long after the start of the process.",
     ),

@@ -136,12 +136,10 @@ def exit_code(stats: FeedStats, stop: Stop) -> int:
     """Return how a run that was ended counts; says why if nothing ever went live."""
     if stats.sessions:
         return exits.FINE
-    if stop.signum is not None:
-        return exits.of_signal(stop.signum)
     why = "nothing was dialled in time"
     if stats.ended:
         causes = [end.cause for end in stats.ended if end.cause != "planned"]
-        why = _sentence(causes[-1]) if causes else "the time was up before the venue had confirmed"
+        why = _sentence(causes[-1]) if causes else "ended before the venue had confirmed"
     exits.say(f"no session went live: {why}")
     return exits.UNREACHABLE
 

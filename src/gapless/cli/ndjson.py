@@ -107,6 +107,7 @@ def summary_line(stats: FeedStats, recv_ns: int, mono_ns: int) -> bytes:
             "dials": stats.dials,
             "sessions": stats.sessions,
             "violations": stats.violations,
+            "strays": stats.strays,
             "overflowed": stats.overflowed,
             "ended": stats.ended,
         }

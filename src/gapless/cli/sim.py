@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 import click
 
 from gapless.cli import exits
+from gapless.cli.finite import FiniteRange
 from gapless.cli.running import Stop, run
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class _Wanted:
 @click.option("--symbols", type=click.IntRange(1, 1000), metavar="N", help="How many are traded.")
 @click.option(
     "--rate",
-    type=click.FloatRange(0.1, 100_000),
+    type=FiniteRange(0.1, 100_000),
     default=50.0,
     show_default=True,
     metavar="N",
@@ -80,7 +81,7 @@ class _Wanted:
 @click.option("--capture", metavar="FILE", help="Replay recorded traffic (gzipped JSON lines).")
 @click.option(
     "--speed",
-    type=click.FloatRange(0, 10_000, min_open=True),
+    type=FiniteRange(0, 10_000, min_open=True),
     default=1.0,
     show_default=True,
     metavar="X",
@@ -88,7 +89,7 @@ class _Wanted:
 )
 @click.option(
     "--lifetime",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     metavar="S",
     help="Cut every session after so many seconds.",
 )
@@ -111,7 +112,7 @@ class _Wanted:
 @click.option(
     "--for",
     "for_s",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     metavar="SECONDS",
     help="End this long after the start of the process.",
 )

@@ -36,6 +36,8 @@ class Dropped:
         since_ns: Unix time of the first dropped event.
         until_ns: Unix time of the last.
         first, last: Numbers of the dropped events, or `None` if they had none.
+        count: How many data events.
+        gaps, missing: How many gaps were dropped with them, and what those counted.
     """
 
     sample: Event
@@ -43,7 +45,9 @@ class Dropped:
     until_ns: int
     first: int | None
     last: int | None
-    count: int
+    count: int = 0
+    gaps: int = 0
+    missing: int = 0
 
 
 class Outlet:
@@ -175,14 +179,17 @@ class Outlet:
         last = None if isinstance(event, Resynced) else event.last
         if lost is None:
             since_ns = event.since_ns if isinstance(event, Gap) else _made_ns(event)
-            self.dropped[topic] = Dropped(event, since_ns, event.recv_ns, first, last, 1)
+            lost = self.dropped[topic] = Dropped(event, since_ns, event.recv_ns, first, last)
             if self.on_full is not None:
                 self.on_full()
-            return
         lost.until_ns = event.recv_ns
-        lost.count += 1
         lost.first = first if lost.first is None else lost.first
         lost.last = last if last is not None else lost.last
+        if isinstance(event, Gap):
+            lost.gaps += 1
+            lost.missing += event.missing or 0
+        elif not isinstance(event, Resynced):
+            lost.count += 1
 
 
 def _made_ns(event: Event) -> int:

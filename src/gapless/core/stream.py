@@ -328,6 +328,19 @@ class Stream:
             self._cause = cause
             self._blinded()
 
+    def overflowed(self, count: int, gaps: int, missing: int) -> None:
+        """Correct the counters: a full outlet dropped ``count`` events, and gaps among them.
+
+        Args:
+            count: Data events that were counted as delivered, and were not.
+            gaps: By how much the number of gaps differs from what was counted.
+            missing: By how much the number of missing messages does.
+        """
+        self.delivered -= count
+        self.dropped += count
+        self.gaps += gaps
+        self.missing += missing
+
     # -- marks ------------------------------------------------------------------------------
 
     def _unseen_since_ns(self, now_ns: int) -> int:

@@ -30,6 +30,7 @@ from gapless.core.sequence import Numbering
 from gapless.core.session import Ended, Said, Session, SessionTerms, Timing
 from gapless.core.stats import Histogram, SessionEnd
 from gapless.core.stream import Moment, Need, SequencedStream, Stream, TopicSpec
+from gapless.core.subscriptions import Wish
 from gapless.core.supervisor import LineState, Retire, Start, Supervisor
 from gapless.core.vigil import Finding, LineView, Vigil
 from gapless.errors import (
@@ -132,6 +133,7 @@ class Conductor:
         self._snapshots = self._make_snapshots(rng)
         self._tasks: asyncio.TaskGroup | None = None
         self._dial_tasks: dict[int, asyncio.Task[None]] = {}
+        self._fetch_tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._violated_ns: dict[int, deque[int]] = {}
         self._counted: ProtocolViolation | None = None  # the newest that `violation` counted
@@ -149,8 +151,8 @@ class Conductor:
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 await self._supervise()
-                for task in self._dial_tasks.values():
-                    task.cancel()
+                for task in (*self._dial_tasks.values(), *self._fetch_tasks):
+                    task.cancel()  # a fetch may be waiting for minutes, as the venue asked
         except BaseExceptionGroup as group:  # a bug in a task: one cause is enough to tell
             self.failure = group.exceptions[0]
         except Exception as error:
@@ -311,7 +313,9 @@ class Conductor:
                 self.delay.record(newest.recv_ns - newest.event_ns)
         for need in list(self._deferred.values()):
             del self._deferred[need.topic]
-            self._need(need)
+            stream = self.streams[need.topic]
+            if isinstance(stream, BookStream) and stream.sources and not stream.readable:
+                self._need(need)
         self._changed()
 
     def _forgive(self, now: Moment) -> None:
@@ -435,12 +439,11 @@ class Conductor:
         if need.kind == "snapshot":
             self._need_snapshot(stream)
             return
-        driver = self.drivers.get(need.epoch)
-        if driver is None:
-            return  # its successor will bring the snapshot
         last_ns = self._resubscribed_ns.get(need.topic)
-        if last_ns is not None and now.mono_ns - last_ns < RESUBSCRIBE_NS:
-            self._deferred[need.topic] = need
+        soon = last_ns is not None and now.mono_ns - last_ns < RESUBSCRIBE_NS
+        driver = None if soon else self._able(need.topic)
+        if driver is None:
+            self._deferred[need.topic] = need  # the tick comes back to it
             return
         self._resubscribed_ns[need.topic] = now.mono_ns
         self._note(
@@ -448,11 +451,23 @@ class Conductor:
         )
         driver.resubscribe(need.topic, now.mono_ns)
 
+    def _able(self, topic: str) -> Driver | None:
+        """Return the newest session that can subscribe ``topic`` anew, if there is one."""
+        able = [
+            driver
+            for driver in self.drivers.values()
+            if driver.session.phase is Phase.LIVE
+            and driver.session.subscriptions.stands(topic) is Wish.CONFIRMED
+        ]
+        return max(able, key=lambda driver: driver.epoch, default=None)
+
     def _need_snapshot(self, stream: Stream) -> None:
         if not isinstance(stream, BookStream) or self._snapshots is None or self._tasks is None:
             return
         if self._snapshots.want(stream):
-            self._tasks.create_task(self._snapshots.fetch(stream))
+            task = self._tasks.create_task(self._snapshots.fetch(stream))
+            self._fetch_tasks.add(task)
+            task.add_done_callback(self._fetch_tasks.discard)
 
     def _make_snapshots(self, rng: Random) -> Snapshots | None:
         plan, rest = self.plan, self.plan.profile.rest

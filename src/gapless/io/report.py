@@ -57,7 +57,7 @@ def _topic(conductor: Conductor, stream: Stream, now_ns: int) -> TopicStats:
         trust=trust.value,
         because=because,
         age_s=age_s,
-        received=stream.delivered + stream.duplicates + stream.dropped,
+        received=stream.arrived,
         delivered=stream.delivered,
         duplicates=stream.duplicates,
         dropped=stream.dropped,

@@ -17,6 +17,7 @@ from gapless.core.stream import Moment
 from gapless.errors import (
     DecodeError,
     DialFailed,
+    ProtocolViolation,
     RateLimited,
     RequestRejected,
     SubscriptionRejected,
@@ -142,8 +143,8 @@ class Snapshots:
             stream.snapshot(event, asked_ns, Moment(event.mono_ns, event.recv_ns))
         if stream.readable:
             self._failures.pop(topic, None)
-        elif self._wanted[topic]:  # too old: not an error, but no reason to hurry either
-            self._failures[topic] = self._failures.get(topic, 0) + 1
+        elif self._wanted[topic]:
+            self._failed(stream, ProtocolViolation("the snapshot is older than the updates"))
         return True
 
     def _read(self, stream: BookStream, body: bytes) -> BookSnapshot | None:

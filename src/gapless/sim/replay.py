@@ -167,7 +167,9 @@ def load(path: str | Path, dialect: Dialect, *, speed: float = 1.0) -> Timeline:
                 timeline.add_frame(offset_ns, frame)
     except FileNotFoundError as error:
         raise CaptureDamaged(str(path), 0, "there is no such file") from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except gzip.BadGzipFile as error:
+        raise CaptureDamaged(str(path), number + 1, f"not gzipped: {error}") from error
+    except (EOFError, zlib.error) as error:
         raise CaptureDamaged(
             str(path), number + 1, f"the compressed data end early: {error}"
         ) from error
@@ -175,5 +177,7 @@ def load(path: str | Path, dialect: Dialect, *, speed: float = 1.0) -> Timeline:
         raise CaptureDamaged(str(path), number, f"not a line of a capture: {error}") from error
     except OSError as error:
         raise CaptureDamaged(str(path), 0, f"cannot be read: {error.strerror}") from error
+    if number == 0:
+        raise CaptureDamaged(str(path), 0, "the file is empty")
     timeline.settle(dialect)
     return timeline
