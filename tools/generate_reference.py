@@ -202,7 +202,7 @@ def _error(cls: type[BaseException]) -> list[str]:
 # -- limits ---------------------------------------------------------------------------------
 
 BOUNDS: tuple[tuple[str, str, str], ...] = (
-    ("gapless.core.stream", "HELD_MAX", "messages that wait for a line that is behind; beyond, "
+    ("gapless.core.sequenced", "HELD_MAX", "messages that wait for a line that is behind; beyond, "
      "the hole is announced"),
     ("gapless.core.stream", "HOLD_NS", "how long they wait"),
     ("gapless.core.stream", "REGRESS_NS", "how much newer, by the venue's clock, a lower number "

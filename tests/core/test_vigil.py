@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from gapless.core.liveness import FeedPolicy, Silence
 from gapless.core.sequence import Numbering
-from gapless.core.stream import Moment, SequencedStream, Stream, TopicSpec
+from gapless.core.sequenced import SequencedStream
+from gapless.core.stream import Moment, Stream, TopicSpec
 from gapless.core.vigil import Finding, LineView, Vigil
 from gapless.events import Origin, Trade
 

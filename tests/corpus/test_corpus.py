@@ -22,7 +22,8 @@ from gapless.core.booksync import QUIET_NS, BookStream
 from gapless.core.codec import Ack, Stray
 from gapless.core.images import ImageStream
 from gapless.core.sequence import Numbering
-from gapless.core.stream import Moment, Need, SequencedStream, Stream
+from gapless.core.sequenced import SequencedStream
+from gapless.core.stream import Moment, Need, Stream
 from gapless.errors import DecodeError
 from gapless.events import Bbo, BookDelta, BookSnapshot, Event, Gap, Origin, Resynced, Trade
 from gapless.venues._profile import Profile

@@ -11,8 +11,9 @@ from gapless.core.codec import Ack, Heartbeat, Request, Stray
 from gapless.core.lifecycle import Phase
 from gapless.core.liveness import PathPolicy
 from gapless.core.sequence import Numbering
+from gapless.core.sequenced import SequencedStream
 from gapless.core.session import Session, SessionTerms, Timing
-from gapless.core.stream import SequencedStream, TopicSpec
+from gapless.core.stream import TopicSpec
 from gapless.errors import ConnectionLost, DecodeError, Stalled
 from gapless.events import Origin, Trade
 from gapless.io.driver import Driver

@@ -22,11 +22,11 @@ import msgspec
 
 from gapless.core.book import Book
 from gapless.core.sequence import Numbering
+from gapless.core.sequenced import SequencedStream
 from gapless.core.stream import (
     Moment,
     Need,
     NeedKind,
-    SequencedStream,
     SnapshotFrom,
     TopicSpec,
     Trust,

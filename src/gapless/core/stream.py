@@ -5,7 +5,7 @@ them can be trusted.  While none can, it is *blind*, and the way out of blindnes
 explicit: the numbers prove that nothing was lost, or a `Gap` says what may be missing.
 The subclasses know what follows what:
 
-* `SequencedStream` (here): numbered messages without state, such as trades;
+* `SequencedStream` (`gapless.core.sequenced`): numbered messages, such as trades;
 * `ImageStream` (`gapless.core.images`): full images, such as tickers;
 * `BookStream` (`gapless.core.booksync`): deltas that need a snapshot.
 
@@ -16,24 +16,19 @@ match, so that the special cases cost the normal one nothing.
 
 from __future__ import annotations
 
-from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, unique
 from typing import Final, Literal
 
-import msgspec
-
-from gapless.core.sequence import Numbering, Place, place
-from gapless.errors import IllegalTransition
+from gapless.core.sequence import Numbering
 from gapless.events import Event, Gap, Origin, Resynced, ResyncedBy
 
 __all__ = [
-    "HELD_MAX",
     "HOLD_NS",
+    "NEVER",
     "Moment",
     "Need",
-    "SequencedStream",
     "SnapshotFrom",
     "Stream",
     "TopicSpec",
@@ -43,9 +38,6 @@ __all__ = [
 
 HOLD_NS: Final = 500_000_000
 """How long a message ahead of a hole waits for a line that is behind, in nanoseconds."""
-
-HELD_MAX: Final = 4096
-"""Messages held at most while a line that is behind may still fill the hole."""
 
 REGRESS_NS: Final = 5_000_000_000
 """How much newer, by the venue's clock, a lower number must be to mean a new numbering."""
@@ -413,166 +405,3 @@ class Stream:
 def moment(event: Event) -> Moment:
     """Return when ``event`` was received."""
     return Moment(event.mono_ns, event.recv_ns)
-
-
-class SequencedStream(Stream):
-    """Numbered messages without state of their own, such as trades.
-
-    A message ahead of a hole is held only while another trusted source has not gone past the
-    hole itself; then, or after `HOLD_NS`, the hole is announced and delivery goes on behind it.
-    """
-
-    __slots__ = ("_held", "_next")
-
-    def __init__(
-        self, spec: TopicSpec, emit: Callable[[Event], None], ask: Callable[[Need], None]
-    ) -> None:
-        super().__init__(spec, emit, ask)
-        self._next: int | None = None  # what comes next; lives in `_expect` on the fast path
-        self._held: list[Event] = []  # by number; of equal ones the earlier arrival first
-
-    @property
-    def arrived(self) -> int:
-        """How many messages have come; those held count while they are held."""
-        return self.delivered + self.duplicates + self.dropped + len(self._held)
-
-    def offer(self, event: Event) -> None:
-        """Take one message from any source."""
-        if event.first == self._expect:
-            self._expect = event.last + 1  # type: ignore[operator]  # it matched, so it has numbers
-            self.newest = event
-            self.delivered += 1
-            self._emit(event)
-        else:
-            self._unusual(event)
-
-    def tick(self, now: Moment) -> None:
-        """Announce a hole that the lines behind have had time enough to fill."""
-        if self._held and now.mono_ns >= self._held[0].mono_ns + HOLD_NS:
-            self._leave_fast_path()
-            while self._held and now.mono_ns >= self._held[0].mono_ns + HOLD_NS:
-                self._settle(give_up=True)
-            self._resume_fast_path()
-
-    def _unusual(self, event: Event) -> None:
-        self._leave_fast_path()
-        self._trust_again(event)
-        self._take(event)
-        self._resume_fast_path()
-
-    def _take(self, event: Event) -> None:
-        if event.first is None or event.last is None:
-            self.dropped += 1  # the profile promises numbers
-        elif self._next is None:
-            self._begin(event)
-        else:
-            self._place(event, self._next, event.first, event.last)
-
-    def _begin(self, event: Event) -> None:
-        if self._blind_since_ns is not None:
-            self._gap(event.origin, moment(event), None, None, self._cause)
-            self._see_again(event)
-        self._deliver(event)
-
-    def _place(self, event: Event, expected: int, first: int, last: int) -> None:
-        match place(expected, first, last):
-            case Place.NEXT:
-                self._prove_by_ids(event)
-                self._deliver(event)
-                self._settle()
-            case Place.OVERLAP if self.spec.numbering is Numbering.DENSE:
-                self._prove_by_ids(event)
-                self._deliver(msgspec.structs.replace(event, first=expected))
-                self._settle()
-            case Place.DUPLICATE if self._renumbered(event):
-                self._held.clear()
-                self._restart(event)
-            case Place.DUPLICATE:
-                self._join(event)  # its numbers reach back to what was delivered
-                self.duplicates += 1
-            case Place.AHEAD | Place.OVERLAP:
-                self._hold(event)
-                self._settle()
-
-    def _restart(self, event: Event) -> None:
-        """Follow a venue that numbers anew."""
-        self._gap(event.origin, moment(event), None, None, "the venue numbers anew")
-        self._see_again(event)
-        self._deliver(event)
-
-    def _settle(self, *, give_up: bool = False) -> None:
-        """Deliver what is held as far as it is next, and give up holes that nobody will fill."""
-        while self._held:
-            head = self._held[0]
-            first, last, expected = head.first, head.last, self._next
-            if first is None or last is None or expected is None:
-                raise IllegalTransition("a held message without numbers")
-            if self._ahead(head, expected) and not (give_up or self._nobody_behind()):
-                self.out_of_order += 1
-                return
-            del self._held[0]
-            self._take_held(head, expected, first, last)
-            give_up = False
-
-    def _take_held(self, head: Event, expected: int, first: int, last: int) -> None:
-        if last < expected:
-            self._join(head)
-            self.duplicates += 1
-            return
-        if first > expected:
-            self._gap(head.origin, moment(head), expected, first - 1, self._hole_cause())
-            self._see_again(head)
-        elif first < expected:
-            head = msgspec.structs.replace(head, first=expected)
-        self._deliver(head)
-
-    def _ahead(self, head: Event, expected: int) -> bool:
-        """Whether a line that is behind may still bring something before ``head``."""
-        return head.first is not None and head.first > expected
-
-    def _hole_cause(self) -> str:
-        return self._cause if self._blind_since_ns is not None else "numbers are missing"
-
-    def _hold(self, event: Event) -> None:
-        insort(self._held, event, key=_first)
-
-    def _nobody_behind(self) -> bool:
-        """Whether every trusted source has gone past the hole, or too much is held already."""
-        if len(self._held) > HELD_MAX:
-            return True
-        passed = {event.origin.epoch for event in self._held}
-        return all(epoch in passed for epoch, source in self.sources.items() if source.trusted)
-
-    def _prove_by_ids(self, event: Event) -> None:
-        if self._blind_since_ns is not None:
-            self._resynced(event, "ids", self._blind_since_ns)
-        self._see_again(event)
-
-    def _deliver(self, event: Event) -> None:
-        self._next = None if event.last is None else event.last + 1
-        self.newest = event
-        self.delivered += 1
-        self._emit(event)
-
-    def _blinded(self) -> None:
-        self._leave_fast_path()
-
-    def _fewer_sources(self) -> None:
-        if self._held:
-            blind_since_ns = self._blind_since_ns
-            self._settle()
-            if not self._carried():  # what was held says nothing of the future
-                self._blind_since_ns = blind_since_ns
-            self._resume_fast_path()
-
-    def _leave_fast_path(self) -> None:
-        if self._expect != NEVER:
-            self._next, self._expect = self._expect, NEVER
-
-    def _resume_fast_path(self) -> None:
-        if self._next is not None and not self._held and self._blind_since_ns is None:
-            self._expect = self._next
-
-
-def _first(event: Event) -> int:
-    return -1 if event.first is None else event.first

@@ -27,9 +27,10 @@ from gapless.core.lifecycle import Phase
 from gapless.core.liveness import FeedPolicy, PathPolicy, Silence
 from gapless.core.notices import NoticeLog
 from gapless.core.sequence import Numbering
+from gapless.core.sequenced import SequencedStream
 from gapless.core.session import Ended, Said, Session, SessionTerms, Timing
 from gapless.core.stats import Histogram, SessionEnd
-from gapless.core.stream import Moment, Need, SequencedStream, Stream, TopicSpec
+from gapless.core.stream import Moment, Need, Stream, TopicSpec
 from gapless.core.subscriptions import Wish
 from gapless.core.supervisor import LineState, Retire, Start, Supervisor
 from gapless.core.vigil import Finding, LineView, Vigil
