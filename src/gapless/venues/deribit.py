@@ -221,15 +221,16 @@ class DeribitCodec:
 
 
 def _book(origin: Origin, data: _Book, recv_ns: int, mono_ns: int) -> Event:
-    # "delete" carries the amount 0; it is not left to chance.
-    bids = [(price, size if action != "delete" else 0.0) for action, price, size in data.bids]
-    asks = [(price, size if action != "delete" else 0.0) for action, price, size in data.asks]
+    bids, asks = data.bids, data.asks
+    # "delete" carries the amount 0; it is not left to chance.  One side is mostly empty.
+    new_bids = [(p, s if act != "delete" else 0.0) for act, p, s in bids] if bids else []
+    new_asks = [(p, s if act != "delete" else 0.0) for act, p, s in asks] if asks else []
     event_ns, last, prev = data.timestamp * MS, data.change_id, data.prev_change_id
     if prev is None:
-        return BookSnapshot(origin, recv_ns, mono_ns, event_ns, last, last, bids, asks)
+        return BookSnapshot(origin, recv_ns, mono_ns, event_ns, last, last, new_bids, new_asks)
     if prev >= last:
         raise DecodeError(f"change {last} claims to follow {prev}")
-    return BookDelta(origin, recv_ns, mono_ns, event_ns, prev + 1, last, bids, asks)
+    return BookDelta(origin, recv_ns, mono_ns, event_ns, prev + 1, last, new_bids, new_asks)
 
 
 def _trade(origin: Origin, data: _Trade, recv_ns: int, mono_ns: int) -> Event:
