@@ -18,7 +18,7 @@ from gapless.planning import (
     ticker,
     trades,
 )
-from gapless.venues._registry import VENUES, load
+from gapless.venues._registry import load, names
 
 SECOND = 1_000_000_000
 DERIBIT, BINANCE = load("deribit"), load("binance.spot")
@@ -26,7 +26,7 @@ DERIBIT, BINANCE = load("deribit"), load("binance.spot")
 
 @pytest.fixture(autouse=True)
 def _no_overrides(monkeypatch):
-    for name in VENUES:
+    for name in names():
         monkeypatch.delenv("GAPLESS_ENDPOINT_" + name.upper().replace(".", "_"), raising=False)
 
 

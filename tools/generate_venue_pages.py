@@ -19,7 +19,7 @@ from _writing import ROOT, finish
 
 from gapless.core.budget import Credit, Window
 from gapless.venues._profile import Channel, Fact, Profile
-from gapless.venues._registry import VENUES, load
+from gapless.venues._registry import load, names
 
 __all__ = ["pages"]
 
@@ -181,7 +181,7 @@ def page(profile: Profile) -> str:
 
 def pages() -> dict[Path, str]:
     """Return every generated page with its text."""
-    profiles = [load(name) for name in VENUES]
+    profiles = [load(name) for name in names()]
     index = [
         GENERATED,
         "",

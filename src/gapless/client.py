@@ -12,7 +12,7 @@ from random import Random
 from types import TracebackType
 from typing import Final, Generic, Self, TypeVar, cast, overload
 
-from gapless.core.booksync import BookStream
+from gapless.core.kinds import AnyBook
 from gapless.core.outlet import Dropped, Outlet, Overflow
 from gapless.core.sequence import Numbering
 from gapless.core.stats import FeedStats
@@ -238,7 +238,7 @@ class Feed(_Running, Generic[E]):
         for topic in list(self._outlet.dropped):
             stream = conductor.streams[topic]
             state = _state_of(stream, conductor)
-            if isinstance(stream, BookStream) and state is None:
+            if isinstance(stream, AnyBook) and state is None:
                 continue  # not proven now: its own snapshot will heal the consumer's copy too
             lost = self._outlet.release(topic)
             if lost is not None:
@@ -250,7 +250,7 @@ class Feed(_Running, Generic[E]):
 
 
 def _state_of(stream: Stream, conductor: Conductor) -> Event | None:
-    if isinstance(stream, BookStream):
+    if isinstance(stream, AnyBook):
         return stream.image(conductor.moment())
     return stream.newest if stream.spec.numbering in {Numbering.NONE, Numbering.ORDERED} else None
 
@@ -376,8 +376,8 @@ class Book(_Running):
         """Return what is worth knowing besides the book; see `Feed.notices`."""
         return self._running().notices.after(after)
 
-    def _stream(self) -> BookStream:
-        return cast("BookStream", next(iter(self._running().streams.values())))
+    def _stream(self) -> AnyBook:
+        return cast("AnyBook", next(iter(self._running().streams.values())))
 
     def _rung(self, event: Event) -> None:
         del event

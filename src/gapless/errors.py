@@ -9,7 +9,7 @@ The tree has one branch per *responsible party*, because that decides the reacti
         * `NotSynced` -- a book was read that is not proven
         * `SlowConsumer` -- the caller fell behind and asked to be failed for it
     * `TransportError` -- the network let us down
-        * `DialFailed`, `ConnectionLost`, `Stalled`
+        * `DialFailed`, `ConnectionLost`, `Stalled`, `MessagesLost`
     * `VenueError` -- the venue understood us and said no
         * `RateLimited`, `SubscriptionRejected`, `RequestRejected`, `LoginRejected`
     * `ProtocolViolation` -- the venue contradicted the protocol or its own documents
@@ -31,6 +31,7 @@ __all__ = [
     "GaplessError",
     "IllegalTransition",
     "LoginRejected",
+    "MessagesLost",
     "NotSent",
     "NotSynced",
     "OutcomeUnknown",
@@ -146,6 +147,20 @@ class Stalled(TransportError):
         self.silent_ns = silent_ns
         self.evidence = evidence
         super().__init__(f"silent for {silent_ns / 1e9:.1f} s: {evidence}")
+
+
+class MessagesLost(TransportError):
+    """The connection's own numbers have a hole: whatever it carries may lack something.
+
+    Attributes:
+        first: First number missing.
+        last: Last number missing.
+    """
+
+    def __init__(self, first: int, last: int) -> None:
+        self.first = first
+        self.last = last
+        super().__init__(f"frames {first} to {last} of this connection never came")
 
 
 class VenueError(GaplessError):

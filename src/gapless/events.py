@@ -26,6 +26,7 @@ __all__ = [
     "Resynced",
     "ResyncedBy",
     "Side",
+    "Texts",
     "Ticker",
     "Top",
     "Trade",
@@ -35,7 +36,7 @@ Levels = list[tuple[float, float]]
 """Price levels as ``(price, size)``.  Sizes are absolute; 0 removes the level."""
 
 Side = Literal["buy", "sell"]
-ResyncedBy = Literal["ids", "line", "replay", "rest", "snapshot"]
+ResyncedBy = Literal["checksum", "ids", "line", "replay", "rest", "snapshot"]
 NoticeKind = Literal[
     "dialing",  # a session is being opened
     "live",  # every topic of a session is confirmed or refused
@@ -119,26 +120,52 @@ class Trade(Event, frozen=True, gc=False):
     Attributes:
         id: The venue's trade id, as text.
         side: The taker's side.
+        backfilled: Whether it was missed live, and fetched afterwards.  Such a trade may come
+            after later ones; the `Gap` before it named it, and a `Resynced` follows.
     """
 
     id: str
     price: float
     size: float
     side: Side
+    backfilled: bool = False
+
+
+class Texts(Struct, frozen=True, gc=False):
+    """Price levels as the venue wrote them, and the checksum it sent with them.
+
+    Attributes:
+        bids, asks: ``(price, size)`` as sent, digit by digit, in the order of the event's levels.
+        checksum: Of the book once these levels are applied; `None` if none was sent.
+    """
+
+    bids: list[tuple[str, str]]
+    asks: list[tuple[str, str]]
+    checksum: int | None = None
 
 
 class BookDelta(Event, frozen=True, gc=False):
-    """Changed price levels: sizes are absolute, 0 removes."""
+    """Changed price levels: sizes are absolute, 0 removes.
+
+    Attributes:
+        texts: The literal levels, where a checksum needs them or the caller asked; else `None`.
+    """
 
     bids: Levels
     asks: Levels
+    texts: Texts | None = None
 
 
 class BookSnapshot(Event, frozen=True, gc=False):
-    """A whole book as of number ``last``; it replaces everything known before."""
+    """A whole book as of number ``last``; it replaces everything known before.
+
+    Attributes:
+        texts: The literal levels, where a checksum needs them or the caller asked; else `None`.
+    """
 
     bids: Levels
     asks: Levels
+    texts: Texts | None = None
 
 
 class Bbo(Event, frozen=True, gc=False):
@@ -161,6 +188,16 @@ class Ticker(Event, frozen=True, gc=False):
     volume: float | None = None  # 24 h, in the venue's unit of size
     open_interest: float | None = None
     funding: float | None = None  # current rate, as a fraction
+    next_funding_ns: int | None = None  # when it is paid, Unix time
+    underlying: float | None = None  # options: price of what they are on
+    mark_iv: float | None = None  # implied volatilities, as fractions: 0.6 is 60 %
+    bid_iv: float | None = None
+    ask_iv: float | None = None
+    delta: float | None = None
+    gamma: float | None = None
+    vega: float | None = None
+    theta: float | None = None
+    rho: float | None = None
 
 
 class Gap(Event, frozen=True, gc=False):
@@ -187,9 +224,9 @@ class Resynced(Event, frozen=True, gc=False):
     """A break is over, and this is how.
 
     Attributes:
-        by: ``ids`` (the numbers prove that nothing was lost), ``line`` (another line carried
-            on), ``replay``, ``rest`` (the missing part was fetched) or ``snapshot`` (state was
-            loaded anew).
+        by: ``ids`` (the numbers prove that nothing was lost), ``checksum`` (the book agrees
+            with the venue's), ``line`` (another line carried on), ``replay``, ``rest`` (the
+            missing part was fetched) or ``snapshot`` (state was loaded anew).
         blind_ns: How long the topic could not be trusted, in nanoseconds.
     """
 

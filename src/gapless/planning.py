@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Final, Generic, TypeVar
@@ -126,19 +126,23 @@ def assemble(venue: str, subscriptions: Sequence[Subscription[object]], options:
     _check(venue, subscriptions, options)
     profile = load(venue)
     specs: dict[str, TopicSpec] = {}
+    paths: dict[str, str] = {}
     for subscription in subscriptions:
         for symbol in subscription.symbols:
             spec = profile.topic(subscription.channel, symbol)
             specs.setdefault(spec.topic, spec)
+            paths[spec.topic] = profile.path_of(subscription.channel)
     if not specs:
         raise UsageError("nothing to follow")
     _check_reach(options)
     overrides = _overrides(profile, options)
     lifetime_ns = profile.lifetime_ns.value
     own = profile.endpoints.value
+    lines, served = _lines(specs, paths, options.lines, profile)
     return Plan(
         profile=profile,
-        lines=_lines(tuple(specs), options.lines, profile.topics_per_connection.value),
+        lines=lines,
+        paths=served,
         specs=specs,
         endpoints=overrides or own.public,
         rest_endpoints=_rest(profile, options, overridden=bool(overrides)),
@@ -214,10 +218,28 @@ def _rest(profile: Profile, options: Options, *, overridden: bool) -> tuple[str,
 
 
 def _lines(
-    topics: tuple[str, ...], lines: int, per_connection: int | None
-) -> dict[str, tuple[str, ...]]:
-    parts = shards(topics, per_connection)
+    topics: Iterable[str], paths: Mapping[str, str], lines: int, profile: Profile
+) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
+    """Return the topics of each line, and the paths of the lines that need one of their own."""
+    by_path: dict[str, list[str]] = {}
+    for topic in topics:
+        by_path.setdefault(paths[topic], []).append(topic)
+    parts = [
+        (path, part)
+        for path, served in by_path.items()
+        for part in shards(
+            served,
+            profile.topics_per_connection.value,
+            profile.topic_bytes_per_connection.value,
+        )
+    ]
     names = [chr(ord("a") + index) for index in range(lines)]
-    if len(parts) == 1:
-        return dict.fromkeys(names, parts[0])
-    return {f"{name}{index}": part for name in names for index, part in enumerate(parts, start=1)}
+    result: dict[str, tuple[str, ...]] = {}
+    elsewhere: dict[str, str] = {}
+    for name in names:
+        for index, (path, part) in enumerate(parts, start=1):
+            line = name if len(parts) == 1 else f"{name}{index}"
+            result[line] = part
+            if path != profile.endpoints.value.path:
+                elsewhere[line] = path
+    return result, elsewhere

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gapless.core.budget import Budget, Window
-from gapless.core.codec import Ack, Reading, Request
+from gapless.core.codec import Ack, Asked, Reading, Request
 from gapless.core.lifecycle import Phase
 from gapless.core.liveness import PathPolicy
 from gapless.core.session import Effect, Send, Session, SessionTerms, Timing
@@ -19,7 +19,15 @@ T0 = 1_000 * SECOND
 class ToyCodec:
     """Says what it asks for in plain words."""
 
-    def __init__(self, *, setups: int = 0, lists: bool = False, pool: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        setups: int = 0,
+        lists: bool = False,
+        pool: str | None = None,
+        beats: bool = False,
+    ) -> None:
+        self.beats = beats
         self.setups = setups
         self.lists = lists
         self.pool = pool
@@ -28,13 +36,22 @@ class ToyCodec:
         ids = range(next_id, next_id + self.setups)
         return [Request(number, "setup", f"setup {number}") for number in ids]
 
-    def subscribe(self, request_id: int, topics: tuple[str, ...]) -> Request:
-        text = f"subscribe {request_id} {' '.join(topics)}"
-        return Request(request_id, "subscribe", text, topics, self.pool, 10)
+    def subscribe(self, next_id: int, topics: tuple[str, ...]) -> list[Request]:
+        text = f"subscribe {next_id} {' '.join(topics)}"
+        return [Request(next_id, "subscribe", text, topics, self.pool, 10)]
 
-    def unsubscribe(self, request_id: int, topics: tuple[str, ...]) -> Request:
-        text = f"unsubscribe {request_id} {' '.join(topics)}"
-        return Request(request_id, "unsubscribe", text, topics)
+    def unsubscribe(self, next_id: int, topics: tuple[str, ...]) -> list[Request]:
+        text = f"unsubscribe {next_id} {' '.join(topics)}"
+        return [Request(next_id, "unsubscribe", text, topics)]
+
+    def beat(self, next_id: int) -> Request | None:
+        return Request(0, "reply", "beat") if self.beats else None
+
+    def number(self, text: str) -> int | None:
+        return None
+
+    def asked(self, text: str) -> Asked | None:
+        return None
 
     def once_live(self, request_id: int) -> Request | None:
         return Request(request_id, "listing", f"list {request_id}") if self.lists else None

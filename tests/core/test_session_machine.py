@@ -45,11 +45,11 @@ class CountingCodec(ToyCodec):
     def setup(self, next_id: int) -> list[Request]:
         return [self._note(request) for request in super().setup(next_id)]
 
-    def subscribe(self, request_id: int, topics: tuple[str, ...]) -> Request:
-        return self._note(super().subscribe(request_id, topics))
+    def subscribe(self, next_id: int, topics: tuple[str, ...]) -> list[Request]:
+        return [self._note(request) for request in super().subscribe(next_id, topics)]
 
-    def unsubscribe(self, request_id: int, topics: tuple[str, ...]) -> Request:
-        return self._note(super().unsubscribe(request_id, topics))
+    def unsubscribe(self, next_id: int, topics: tuple[str, ...]) -> list[Request]:
+        return [self._note(request) for request in super().unsubscribe(next_id, topics)]
 
     def once_live(self, request_id: int) -> Request | None:
         return self._note(Request(request_id, "listing", f"list {request_id}"))

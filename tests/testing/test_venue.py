@@ -48,7 +48,7 @@ def test_a_session_talks_to_the_exchange(venue):
     async def main(stage):
         transport, receiver = await dial(stage)
         codec = load(venue).codec({})
-        transport.send_text(codec.subscribe(1, (stage.topic("trades"),)).text)
+        transport.send_text(codec.subscribe(1, (stage.topic("trades"),))[0].text)
         transport.ping(b"hello")
         await asyncio.sleep(10)
         assert json.loads(receiver.texts[0])["id"] == 1

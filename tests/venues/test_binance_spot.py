@@ -17,7 +17,7 @@ from gapless.core.sequence import Numbering
 from gapless.core.stream import SnapshotFrom
 from gapless.errors import DecodeError
 from gapless.events import Bbo, BookDelta, BookSnapshot, Origin, Ticker, Trade
-from gapless.venues.binance_spot import PROFILE, BinanceSpotCodec, BinanceSpotRest
+from gapless.venues.binance_spot import PROFILES, BinanceSpotCodec, BinanceSpotRest
 
 DEPTH, TRADES, AGG = "bnbbtc@depth@100ms", "bnbbtc@trade", "bnbbtc@aggTrade"
 BEST, TICKER = "bnbbtc@bookTicker", "bnbbtc@ticker"
@@ -29,6 +29,8 @@ CODEC = BinanceSpotCodec(
 )
 REST = BinanceSpotRest()
 BOOK_ORIGIN = Origin("binance.spot", "book", "BNBBTC", DEPTH, "a", 1)
+
+(PROFILE,) = PROFILES
 
 
 def push(stream, data):
@@ -210,7 +212,7 @@ def test_what_nobody_asked_for_is_a_stray(message):
 
 def test_requests():
     assert CODEC.setup(1) == []
-    subscribe = CODEC.subscribe(1, (DEPTH, TRADES))
+    subscribe = CODEC.subscribe(1, (DEPTH, TRADES))[0]
     assert json.loads(subscribe.text) == {
         "method": "SUBSCRIBE",
         "params": [DEPTH, TRADES],
@@ -221,7 +223,7 @@ def test_requests():
         (DEPTH, TRADES),
         None,
     )
-    unsubscribe = CODEC.unsubscribe(2, (DEPTH,))
+    unsubscribe = CODEC.unsubscribe(2, (DEPTH,))[0]
     assert json.loads(unsubscribe.text)["method"] == "UNSUBSCRIBE"
     assert unsubscribe.kind == "unsubscribe"
     listing = CODEC.once_live(3)

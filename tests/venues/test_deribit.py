@@ -15,13 +15,15 @@ from gapless.core.sequence import Numbering
 from gapless.core.stream import SnapshotFrom
 from gapless.errors import DecodeError, UsageError
 from gapless.events import Bbo, BookDelta, BookSnapshot, Ticker, Trade
-from gapless.venues.deribit import PROFILE, DeribitCodec
+from gapless.venues.deribit import PROFILES, DeribitCodec
 
 BOOK, TRADES = "book.BTC-PERPETUAL.100ms", "trades.BTC-PERPETUAL.100ms"
 QUOTE, TICKER = "quote.BTC-PERPETUAL", "ticker.BTC-PERPETUAL.100ms"
 CODEC = DeribitCodec(
     origins("deribit", {BOOK: "book", TRADES: "trades", QUOTE: "bbo", TICKER: "ticker"})
 )
+
+(PROFILE,) = PROFILES
 
 
 def push(channel, data):
@@ -249,7 +251,7 @@ def test_requests_are_paid_from_the_pools_that_the_venue_states():
     assert (setup.id, setup.kind, setup.pool, setup.units) == (1, "setup", "other", 500)
     assert json.loads(setup.text)["method"] == "public/set_heartbeat"
     assert json.loads(setup.text)["params"]["interval"] >= 10
-    subscribe = CODEC.subscribe(2, (BOOK, TRADES))
+    subscribe = CODEC.subscribe(2, (BOOK, TRADES))[0]
     assert json.loads(subscribe.text) == {
         "jsonrpc": "2.0",
         "id": 2,
@@ -261,7 +263,7 @@ def test_requests_are_paid_from_the_pools_that_the_venue_states():
         "subscribe",
         3000,
     )
-    unsubscribe = CODEC.unsubscribe(3, (BOOK,))
+    unsubscribe = CODEC.unsubscribe(3, (BOOK,))[0]
     assert json.loads(unsubscribe.text)["method"] == "public/unsubscribe"
     assert (unsubscribe.kind, unsubscribe.pool, unsubscribe.units) == ("unsubscribe", "other", 500)
 
@@ -283,7 +285,7 @@ def test_trap_2_too_many_requests_ends_the_session(code):
 
 
 def test_trap_2_subscribes_are_paced_and_bounded():
-    subscribe = CODEC.subscribe(1, (BOOK,))
+    subscribe = CODEC.subscribe(1, (BOOK,))[0]
     pool = PROFILE.budgets().pools["subscribe"]
     sent = 0
     for now_ns in range(0, 10 * 10**9, 10**7):

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from gapless.core.budget import Budget
 from gapless.errors import UsageError
 from gapless.venues._profile import UNREAD, Confidence, Fact, Profile
-from gapless.venues._registry import VENUES, load
+from gapless.venues._registry import load, names
 
-PROFILES = [load(name) for name in VENUES]
+PROFILES = [load(name) for name in names()]
 FACTS = [
     pytest.param(fact, id=f"{profile.name}: {name}")
     for profile in PROFILES
     for name, fact in profile.facts()
 ]
-every_venue = pytest.mark.parametrize("profile", PROFILES, ids=list(VENUES))
+every_venue = pytest.mark.parametrize("profile", PROFILES, ids=list(names()))
 
 
 # -- facts --------------------------------------------------------------------------------------
@@ -66,7 +66,7 @@ def test_endpoints_are_secure_and_have_the_path(profile):
 def test_there_are_the_four_channels_and_traps_worth_knowing(profile):
     assert {channel.name for channel in profile.channels} == {"trades", "book", "bbo", "ticker"}
     assert profile.traps
-    assert profile.name in VENUES
+    assert profile.name in names()
 
 
 @every_venue

@@ -70,7 +70,8 @@ class NaiveClient:
         async with http.ws_connect(self._url, heartbeat=HEARTBEAT_S) as ws:
             for request in codec.setup(1):
                 await ws.send_str(request.text)
-            await ws.send_str(codec.subscribe(2, tuple(origins)).text)
+            for request in codec.subscribe(2, tuple(origins)):
+                await ws.send_str(request.text)
             await self._snapshots(http, origins)
             async for message in ws:
                 if message.type is not aiohttp.WSMsgType.TEXT:
@@ -84,8 +85,10 @@ class NaiveClient:
         for spec in self._specs:
             if rest is None or spec.channel != "book":
                 continue
-            request = rest.snapshot(spec.symbol)
-            async with http.get(self._http_url + request.path, params=request.query) as reply:
+            read = rest.snapshot(spec.symbol)
+            if read is None:
+                continue
+            async with http.get(self._http_url + read.path, params=read.query) as reply:
                 body = await reply.read()
             now = time.time_ns(), time.monotonic_ns()
             self.events.append(rest.read_snapshot(body, origins[spec.topic], *now))

@@ -24,9 +24,9 @@ def command(context: click.Context, as_json: bool) -> None:
     """List the venues; `gapless venues show NAME` says what is known of one."""
     if context.invoked_subcommand is not None:
         return
-    from gapless.venues._registry import VENUES, load
+    from gapless.venues._registry import load, names
 
-    profiles = [load(name) for name in VENUES]
+    profiles = [load(name) for name in names()]
     if as_json:
         _print_json([_brief(profile) for profile in profiles])
         return

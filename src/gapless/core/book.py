@@ -68,6 +68,18 @@ class Book:
         price = self._ask_prices[0]
         return price, self._asks[price]
 
+    def cut_prices(self, depth: int) -> list[float]:
+        """Drop the levels beyond the best ``depth`` of each side; return their prices."""
+        gone = self._bid_prices[:-depth] + self._ask_prices[depth:]
+        if gone:
+            for price in self._bid_prices[:-depth]:
+                del self._bids[price]
+            for price in self._ask_prices[depth:]:
+                del self._asks[price]
+            del self._bid_prices[:-depth]
+            del self._ask_prices[depth:]
+        return gone
+
     @property
     def crossed(self) -> bool:
         """Whether the best bid is at or above the best ask."""

@@ -21,7 +21,6 @@ from typing import Final
 import msgspec
 
 from gapless.core.book import Book
-from gapless.core.sequence import Numbering
 from gapless.core.sequenced import SequencedStream
 from gapless.core.stream import (
     Moment,
@@ -55,6 +54,7 @@ class BookStream(SequencedStream):
         "_ask",
         "_asked_ns",
         "_asks",
+        "_bridging",
         "_broken_since_ns",
         "_buffer",
         "_pending",
@@ -75,6 +75,7 @@ class BookStream(SequencedStream):
         self._ask = ask
         self._asked_ns: int | None = None
         self._asks = 0
+        self._bridging = False  # the next delta may begin before the snapshot's number
         self._buffer: list[BookDelta] = []
         self._pending: BookSnapshot | None = None  # waits for a delta to be checked against
         self._broken_since_ns: int | None = None  # a gap is announced, a snapshot not yet here
@@ -229,13 +230,19 @@ class BookStream(SequencedStream):
             self._asked_ns, self._asks = None, 0
         super()._prove_by_ids(event)
 
+    def _trims(self) -> bool:
+        # Sizes are absolute, so the one delta in which a snapshot was taken may be applied whole,
+        # on a chain too.
+        return self._bridging or super()._trims()
+
     def _resume_fast_path(self) -> None:
-        if self.synced:
+        if self.synced and not self._bridging:
             super()._resume_fast_path()
 
     def _deliver(self, event: Event) -> None:
         if isinstance(event, BookDelta):
             self.book.apply(event.bids, event.asks)
+            self._bridging = False
         super()._deliver(event)
 
     def _take_held(self, head: Event, expected: int, first: int, last: int) -> None:
@@ -246,7 +253,7 @@ class BookStream(SequencedStream):
             self._overwrite(head, self._hole_cause())
         elif first == expected:
             self._deliver(head)
-        elif first < expected and self.spec.numbering is Numbering.DENSE:
+        elif first < expected and self._trims():
             self._deliver(msgspec.structs.replace(head, first=expected))
         elif first < expected and self._cut_elsewhere(head):
             self.duplicates += 1
@@ -349,6 +356,7 @@ class BookStream(SequencedStream):
         self._asked_ns, self._asks = None, 0
         self._broken_since_ns = None
         self.book.replace(event.bids, event.asks)
+        self._bridging = self.spec.snapshot is SnapshotFrom.REST
         self._deliver(event)
         if broken_since_ns is not None:
             self._resynced(event, "snapshot", broken_since_ns)

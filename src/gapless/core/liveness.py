@@ -124,6 +124,9 @@ class FeedPolicy:
             longer than 20 means once in e**20 intervals.
         times_longest: How many times the longest silence so far is suspicious.
         unproven_ns: How long a topic may take to speak for the first time, or the second.
+        crowd: On a line with more topics than this, an option chain say, most are quiet for
+            hours, and a line is not replaced because some of them are.
+        crowd_limit_ns: In a crowd, only topics that may be silent for less are judged.
     """
 
     floor_ns: int = 2_000_000_000
@@ -132,6 +135,8 @@ class FeedPolicy:
     times_mean: float = 20.0
     times_longest: float = 3.0
     unproven_ns: int = 8_000_000_000
+    crowd: int = 64
+    crowd_limit_ns: int = 30_000_000_000
 
 
 @unique

@@ -28,6 +28,7 @@ class Outcome(Enum):
 class _Open:
     request: Request
     deadline_ns: int | None  # `None` until it is sent
+    unanswered: int  # topics of a subscribe that the venue answers one by one
 
 
 class Requests:
@@ -36,10 +37,11 @@ class Requests:
     Bounded by the caller: a session opens a known number of requests for each topic.
     """
 
-    __slots__ = ("_open", "outcomes")
+    __slots__ = ("_asking", "_open", "outcomes")
 
     def __init__(self) -> None:
         self._open: dict[int, _Open] = {}
+        self._asking: dict[str, int] = {}  # topic -> the newest subscribe that asks for it
         self.outcomes: dict[Outcome, int] = dict.fromkeys(Outcome, 0)
 
     def opened(self, request: Request) -> None:
@@ -50,7 +52,9 @@ class Requests:
         """
         if request.id in self._open:
             raise ValueError(f"request id {request.id} is in use")
-        self._open[request.id] = _Open(request, None)
+        self._open[request.id] = _Open(request, None, len(request.topics))
+        if request.kind == "subscribe":
+            self._asking.update(dict.fromkeys(request.topics, request.id))
 
     def sent(self, request_id: int, deadline_ns: int) -> None:
         """Note that it was sent, and until when its answer may take."""
@@ -61,8 +65,34 @@ class Requests:
         entry = None if request_id is None else self._open.pop(request_id, None)
         if entry is None:
             return None
+        for topic in entry.request.topics:
+            if self._asking.get(topic) == request_id:
+                del self._asking[topic]
         self.outcomes[outcome] += 1
         return entry.request
+
+    def answered(self, topic: str) -> None:
+        """Note that the venue answered for one topic; its subscribe ends with the last."""
+        request_id = self._asking.pop(topic, None)
+        entry = None if request_id is None else self._open.get(request_id)
+        if entry is not None:
+            entry.unanswered -= 1
+            if not entry.unanswered:
+                self.ended(request_id, Outcome.ANSWERED)
+
+    def unanswered(self, request: Request) -> tuple[str, ...]:
+        """Return the topics of an open request that the venue has not answered yet."""
+        return tuple(t for t in request.topics if self._asking.get(t) == request.id)
+
+    @property
+    def oldest_sent(self) -> int | None:
+        """The id of the oldest request that was sent and is open, or `None`."""
+        return next((i for i, entry in self._open.items() if entry.deadline_ns is not None), None)
+
+    def get(self, request_id: int | None) -> Request | None:
+        """Return an open request, or `None`."""
+        entry = None if request_id is None else self._open.get(request_id)
+        return None if entry is None else entry.request
 
     def overdue(self, now_ns: int) -> list[Request]:
         """Return the requests whose deadline has passed, oldest first; they stay open."""
@@ -81,6 +111,7 @@ class Requests:
         for _, outcome in ended:
             self.outcomes[outcome] += 1
         self._open.clear()
+        self._asking.clear()
         return ended
 
     @property

@@ -4,6 +4,10 @@ One representation serves every venue: a message covers the numbers ``first`` to
 both included.  A counter has ``first == last``; a range ``U..u`` is itself; a chain with a
 previous id covers ``prev + 1`` to its own id.  A message is next if it begins where the one
 before it ended.  What differs is whether every number in between exists (`Numbering`).
+
+On a chain a message that names its own number as the one before covers nothing (``last ==
+first - 1``): nothing has changed.  One that leads to a lower number is how a venue starts to
+count anew.  Both are next if they begin where the one before ended.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ class Numbering(Enum):
     DENSE = "dense"  # every number exists: a hole can be counted, an overlap trimmed
     CHAIN = "chain"  # each message names the one before: a hole shows, but has no count
     ORDERED = "ordered"  # numbers only rise: order and repeats show, holes do not
+    IDENTITY = "identity"  # names without order: repeats show, holes do not
     NONE = "none"  # no numbers: only times
 
 

@@ -89,7 +89,7 @@ class SequencedStream(Stream):
                 self._prove_by_ids(event)
                 self._deliver(event)
                 self._settle()
-            case Place.OVERLAP if self.spec.numbering is Numbering.DENSE:
+            case Place.OVERLAP if self._trims():
                 self._prove_by_ids(event)
                 self._deliver(msgspec.structs.replace(event, first=expected))
                 self._settle()
@@ -102,6 +102,10 @@ class SequencedStream(Stream):
             case Place.AHEAD | Place.OVERLAP:
                 self._hold(event)
                 self._settle()
+
+    def _trims(self) -> bool:
+        """Whether a message that begins behind may be cut to what it brings anew."""
+        return self.spec.numbering is Numbering.DENSE
 
     def _restart(self, event: Event) -> None:
         """Follow a venue that numbers anew."""

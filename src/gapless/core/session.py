@@ -18,8 +18,12 @@ from typing import Final
 from gapless.core.budget import Budget
 from gapless.core.codec import (
     Ack,
+    Bundle,
     Codec,
+    Denied,
+    Granted,
     Heartbeat,
+    Lifecycle,
     Listing,
     Reading,
     Refusal,
@@ -64,9 +68,14 @@ RESERVED: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send one text frame."""
+    """Send one text frame.
+
+    Attributes:
+        shown: What may be recorded instead, if the frame holds a secret.
+    """
 
     text: str
+    shown: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +176,14 @@ class SessionTerms:
         pools: Shared request budgets by name; see `Request.pool`.
         topics_per_request: Most topics in one subscribe; `None` for no limit.
         request_bytes: Most bytes of topic names in one subscribe.
+        beat_ns: How often the venue wants to hear from us, or `None`.
     """
 
     messages: Budget
     pools: Mapping[str, Budget]
     topics_per_request: int | None = None
     request_bytes: int = 16_384
+    beat_ns: int | None = None
 
 
 class Session:
@@ -217,6 +228,7 @@ class Session:
         self._phase_since_ns = 0
         self._opened_ns = 0
         self._live_since_ns: int | None = None
+        self._spoke_ns = 0  # when we last sent a frame
         self._expiring = False
         self._cause: Exception | None = None
 
@@ -234,6 +246,7 @@ class Session:
         self._opened_ns = self.heard_ns = now_ns
         self.watch = PathWatch(self._path, now_ns)
         self._signal(Signal.OPENED, now_ns)
+        self._spoke_ns = now_ns
         for request in self._codec.setup(self._next_id):
             self._queue(request)
         self._ask_for(self.subscriptions.having(Wish.DESIRED))
@@ -246,6 +259,12 @@ class Session:
         match reading:
             case Ack():
                 return self._acked(reading, now_ns)
+            case Granted(topics=topics):
+                return self._granted(topics, now_ns)
+            case Denied():
+                return self._denied(reading, now_ns)
+            case Bundle(readings=readings):
+                return [effect for part in readings for effect in self.control(part, now_ns)]
             case Refusal():
                 return self._refused(reading, now_ns)
             case Heartbeat(reply=reply):
@@ -256,8 +275,8 @@ class Session:
                 return self._expire("the venue will end this session", evidence)
             case Status(evidence=evidence):
                 return [Said("venue", "the venue announced something", evidence)]
-            case Stray():
-                return []
+            case Stray() | Lifecycle():
+                return []  # the driver hands a lifecycle on to whoever follows listings
 
     def pong(self, now_ns: int) -> None:
         """Note the answer to a ping."""
@@ -318,7 +337,8 @@ class Session:
         granted = self.subscriptions.stands(topic) is Wish.CONFIRMED
         if self.phase is not Phase.LIVE or not granted:
             return []  # it is being asked for already, or the session is on its way out
-        self._queue(self._codec.unsubscribe(self._next_id, (topic,)))
+        for request in self._codec.unsubscribe(self._next_id, (topic,)):
+            self._queue(request)
         self._ask_for((topic,))
         return self._flush(now_ns)
 
@@ -370,6 +390,7 @@ class Session:
             return effects + self._unanswered(overdue, now_ns)
         if self._expires_ns is not None and now_ns >= self._expires_ns:
             effects += self._expire("its lifetime is nearly over", "the venue's stated limit")
+        effects += self._beat(now_ns)
         heard_ns = self.heard_ns
         match self.watch.check(heard_ns, now_ns):
             case PathVerdict.PING:
@@ -384,7 +405,7 @@ class Session:
         return effects
 
     def _deadline_open_ns(self) -> int:
-        times = [self.requests.deadline_ns, self._expires_ns]
+        times = [self.requests.deadline_ns, self._expires_ns, self._beat_due_ns]
         times.append(self.watch.deadline_ns(self.heard_ns))
         if self._outbox:
             times.append(self._flush_ns)
@@ -397,6 +418,23 @@ class Session:
         if lifetime_ns is None or self._expiring:
             return None
         return self._opened_ns + lifetime_ns
+
+    @property
+    def _beat_due_ns(self) -> int | None:
+        beat_ns = self._terms.beat_ns
+        return None if beat_ns is None else self._spoke_ns + beat_ns
+
+    def _beat(self, now_ns: int) -> list[Effect]:
+        """Say something where the venue wants to hear from us and nothing else was said."""
+        if self._beat_due_ns is None or now_ns < self._beat_due_ns:
+            return []
+        request = self._codec.beat(self._next_id)
+        if request is not None:
+            self._next_id = max(self._next_id, request.id + 1)
+            return [self._send_now(request, now_ns)]
+        self._terms.messages.note(now_ns)
+        self._spoke_ns = now_ns
+        return [Ping()]
 
     def _expire(self, cause: str, evidence: str) -> list[Effect]:
         if self._expiring:
@@ -417,7 +455,8 @@ class Session:
         self.subscriptions.asked(topics)
         terms = self._terms
         for batch in batches(topics, terms.topics_per_request, terms.request_bytes):
-            self._queue(self._codec.subscribe(self._next_id, batch))
+            for request in self._codec.subscribe(self._next_id, batch):
+                self._queue(request)
 
     def _queue(self, request: Request) -> None:
         self._next_id = max(self._next_id, request.id + 1)
@@ -442,7 +481,8 @@ class Session:
             self._terms.pools[request.pool].note(now_ns, request.units)
         if request.id and request.kind != "reply":
             self.requests.sent(request.id, now_ns + self._timing.ack_ns)
-        return Send(request.text)
+        self._spoke_ns = now_ns
+        return Send(request.text, request.shown)
 
     def _wait_ns(self, request: Request, now_ns: int) -> int:
         # A ping of ours and a pong to the venue's must fit beside whatever is queued.
@@ -467,17 +507,35 @@ class Session:
     def _refused(self, refusal: Refusal, now_ns: int) -> list[Effect]:
         if refusal.limited:
             return self.abort(RateLimited(refusal.code), now_ns)
-        request = self.requests.ended(refusal.request_id, Outcome.REJECTED)
+        request_id = self.requests.oldest_sent if refusal.ordered else refusal.request_id
+        request = self.requests.get(request_id)
         if request is None or request.kind != "subscribe":
+            self.requests.ended(request_id, Outcome.REJECTED)
             return [Said("venue", f"the venue refused a request ({refusal.code})", refusal.detail)]
-        if len(request.topics) == 1:
-            effects = self._refuse(request.topics, refusal.code, refusal.detail)
+        topics = self.requests.unanswered(request)
+        self.requests.ended(request_id, Outcome.REJECTED)
+        if len(topics) == 1:
+            effects = self._refuse(topics, refusal.code, refusal.detail)
             return effects + self._settle(now_ns)
         # One bad topic spoils the frame: halve it until the bad one stands alone.
-        middle = len(request.topics) // 2
-        self._ask_for(request.topics[:middle])
-        self._ask_for(request.topics[middle:])
+        middle = len(topics) // 2
+        self._ask_for(topics[:middle])
+        self._ask_for(topics[middle:])
         return self._flush(now_ns)
+
+    def _granted(self, topics: Sequence[str], now_ns: int) -> list[Effect]:
+        effects: list[Effect] = []
+        if fresh := self.subscriptions.granted(topics):
+            effects.append(Confirmed(fresh))
+            for topic in fresh:
+                self.requests.answered(topic)
+        return effects + self._settle(now_ns)
+
+    def _denied(self, denied: Denied, now_ns: int) -> list[Effect]:
+        for topic in denied.topics:
+            self.requests.answered(topic)
+        effects = self._refuse(denied.topics, denied.code, denied.detail)
+        return effects + self._settle(now_ns)
 
     def _refuse(self, topics: Sequence[str], code: int | None, detail: str) -> list[Effect]:
         return [

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from enum import Enum, unique
 from typing import Final, Literal
 
+from gapless.core.checksum import Checksum
 from gapless.core.sequence import Numbering
 from gapless.events import Event, Gap, Origin, Resynced, ResyncedBy
 
@@ -62,6 +63,7 @@ class SnapshotFrom(Enum):
 
     STREAM = "stream"  # the first message after subscribing
     REST = "rest"  # a request, aligned with the deltas by number
+    EVERY = "every"  # every message is the whole book
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,9 @@ class TopicSpec:
         numbering: What its numbers prove.
         snapshot: For books, where snapshots come from; otherwise `None`.
         speaks_on_subscribe: Whether the venue sends something at once after the subscribe.
+        depth: For books, how many levels a side the venue keeps up to date; levels that fall
+            out of it are dropped without a word from the venue.  `None` for all.
+        checksum: For books, how they are checked, or `None`.
     """
 
     venue: str
@@ -82,6 +87,8 @@ class TopicSpec:
     numbering: Numbering
     snapshot: SnapshotFrom | None = None
     speaks_on_subscribe: bool = False
+    depth: int | None = None
+    checksum: Checksum | None = None
 
 
 @unique

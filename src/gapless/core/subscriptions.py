@@ -73,11 +73,30 @@ class Subscriptions:
                 self._wishes[topic] = wish
 
 
-def shards(topics: Sequence[str], per_connection: int | None) -> list[tuple[str, ...]]:
-    """Split ``topics`` over as few connections as the venue's limit allows, evenly."""
+def shards(
+    topics: Sequence[str], per_connection: int | None, bytes_per_connection: int | None = None
+) -> list[tuple[str, ...]]:
+    """Split ``topics`` over as few connections as the venue's limits allow, evenly.
+
+    Args:
+        topics: What to carry.
+        per_connection: Most topics on one connection; `None` if the venue states no limit.
+        bytes_per_connection: Most bytes of topic names on one, quotes and commas included.
+    """
     if not topics:
         return []
     count = 1 if per_connection is None else -(-len(topics) // per_connection)
+    if bytes_per_connection is not None:
+        while any(_bytes(part) > bytes_per_connection for part in _evenly(topics, count)):
+            count += 1
+    return _evenly(topics, count)
+
+
+def _bytes(topics: Sequence[str]) -> int:
+    return sum(len(topic.encode()) + 3 for topic in topics)
+
+
+def _evenly(topics: Sequence[str], count: int) -> list[tuple[str, ...]]:
     size, extra = divmod(len(topics), count)
     result, start = [], 0
     for index in range(count):

@@ -129,6 +129,8 @@ class Vigil:
             greeted = last_ns is not None and stream.spec.speaks_on_subscribe
             if silence is Silence.UNPROVEN and greeted:
                 continue  # the venue's greeting shows that the subscription works
+            if len(view.topics) > self._policy.crowd and self._says_nothing(silence, vigil.watch):
+                continue
             if silence is not Silence.NONE:
                 silent.setdefault(silence, []).append(topic)
         findings = []
@@ -138,6 +140,15 @@ class Vigil:
             for topic in topics:
                 self._topics[view.line, topic].watch.acted(now_ns)
         return findings
+
+    def _says_nothing(self, silence: Silence, watch: FeedWatch) -> bool:
+        """Whether a silence is no news where most topics are quiet most of the time."""
+        return silence is Silence.UNPROVEN or watch.limit_ns > self._policy.crowd_limit_ns
+
+    def forget(self, topic: str) -> None:
+        """Drop what was learned of a topic that is not followed any more."""
+        for key in [key for key in self._topics if key[1] == topic]:
+            del self._topics[key]
 
     def _finding(
         self,

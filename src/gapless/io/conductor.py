@@ -18,16 +18,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Final
+from urllib.parse import urlsplit
 
 from gapless.core.backoff import BackoffPolicy
 from gapless.core.booksync import BookStream
 from gapless.core.budget import Budget
-from gapless.core.images import ImageStream
+from gapless.core.counter import ConnectionCounter
+from gapless.core.kinds import AnyBook, stream_for
 from gapless.core.lifecycle import Phase
 from gapless.core.liveness import FeedPolicy, PathPolicy, Silence
 from gapless.core.notices import NoticeLog
-from gapless.core.sequence import Numbering
-from gapless.core.sequenced import SequencedStream
 from gapless.core.session import Ended, Said, Session, SessionTerms, Timing
 from gapless.core.stats import Histogram, SessionEnd
 from gapless.core.stream import Moment, Need, Stream, TopicSpec
@@ -55,6 +55,7 @@ STOP_NS: Final = 2_000_000_000  # how long closing may take, all sessions togeth
 VIOLATIONS: Final = 3  # that many within `VIOLATIONS_NS` and the line is replaced
 VIOLATIONS_NS: Final = 60_000_000_000
 RESUBSCRIBE_NS: Final = 1_000_000_000  # least time between two resubscribes of one topic
+REQUEST_BYTES: Final = 16_384  # topic names in one subscribe, where the venue states no limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +67,7 @@ class Plan:
         lines: Topics of each line, by its name.
         specs: What the streams must know of each topic, by its name.
         endpoints: Full URLs to dial, best first.
+        paths: Path of the endpoint for lines that need another than the URLs have.
         rest_endpoints: REST bases, best first; none disables REST.
         dial: How to reach the endpoints.
         backoff, path, feed: Policies.
@@ -77,11 +79,17 @@ class Plan:
     specs: dict[str, TopicSpec]
     endpoints: tuple[str, ...]
     rest_endpoints: tuple[str, ...]
+    paths: dict[str, str] = field(default_factory=dict)
     dial: DialOptions = field(default_factory=DialOptions)
     backoff: BackoffPolicy = field(default_factory=BackoffPolicy)
     path: PathPolicy = field(default_factory=PathPolicy)
     feed: FeedPolicy = field(default_factory=FeedPolicy)
     lifetime_ns: int | None = None
+
+    def url(self, line: str, endpoint: int) -> str:
+        """Return the URL that ``line`` dials at one of the endpoints."""
+        url, path = self.endpoints[endpoint], self.paths.get(line)
+        return url if path is None else urlsplit(url)._replace(path=path).geturl()
 
 
 class Conductor:
@@ -113,7 +121,7 @@ class Conductor:
         self.plan = plan
         self.failure: BaseException | None = None
         self.streams: dict[str, Stream] = {
-            topic: _stream_for(spec, emit, self._need) for topic, spec in plan.specs.items()
+            topic: stream_for(spec, emit, self._need) for topic, spec in plan.specs.items()
         }
         self.drivers: dict[int, Driver] = {}
         self.notices = NoticeLog(plan.profile.name)
@@ -241,17 +249,29 @@ class Conductor:
         topics = plan.lines[start.line]
         origins = {topic: _origin(plan.specs[topic], start) for topic in topics}
         codec = profile.codec(origins)
+        request_bytes = profile.request_bytes.value
         terms = SessionTerms(
             messages=Budget(*profile.messages.value),
             pools=self._budgets.pools,
             topics_per_request=profile.topics_per_request.value,
+            request_bytes=REQUEST_BYTES if request_bytes is None else request_bytes,
+            beat_ns=profile.client_beat_ns.value,
         )
-        url = plan.endpoints[start.endpoint]
+        url = plan.url(start.line, start.endpoint)
         timing = Timing(dial_ns=plan.dial.timeout_ns * 2, lifetime_ns=plan.lifetime_ns)
         wanted = [topic for topic in topics if topic not in self.refusals]
         session = Session(codec, wanted, timing, terms, plan.path, url)
+        counted = profile.connection_counter.value is not None
         driver = Driver(
-            start.line, start.epoch, session, codec, origins, self.streams, self._clock, self
+            start.line,
+            start.epoch,
+            session,
+            codec,
+            origins,
+            self.streams,
+            self._clock,
+            self,
+            ConnectionCounter() if counted else None,
         )
         self.drivers[start.epoch] = driver
         self.dials += 1
@@ -315,7 +335,7 @@ class Conductor:
         for need in list(self._deferred.values()):
             del self._deferred[need.topic]
             stream = self.streams[need.topic]
-            if isinstance(stream, BookStream) and stream.sources and not stream.readable:
+            if isinstance(stream, AnyBook) and stream.sources and not stream.readable:
                 self._need(need)
         self._changed()
 
@@ -405,7 +425,7 @@ class Conductor:
             return
         for topic in named:
             stream = self.streams[topic]
-            if isinstance(stream, BookStream):
+            if isinstance(stream, AnyBook):
                 stream.rebuild(driver.epoch, "a frame could not be read", now)
 
     def ended(self, driver: Driver, ended: Ended) -> None:
@@ -416,6 +436,8 @@ class Conductor:
         words = "planned" if cause is None else _words(cause)
         for topic in driver.origins:
             covered_ns = now.mono_ns if cause is None else driver.session.heard_ns
+            if driver.covered_ns is not None:
+                covered_ns = driver.covered_ns
             self.streams[topic].detach(driver.epoch, words, now, covered_ns)
         useful_ns = ended.live_ns if driver.frames else 0
         self._supervisor.ended(driver.epoch, cause, useful_ns, now.mono_ns)
@@ -519,16 +541,6 @@ class Conductor:
     def _changed(self) -> None:
         if self.on_change is not None:
             self.on_change()
-
-
-def _stream_for(
-    spec: TopicSpec, emit: Callable[[Event], None], ask: Callable[[Need], None]
-) -> Stream:
-    if spec.snapshot is not None:
-        return BookStream(spec, emit, ask)
-    if spec.numbering in {Numbering.DENSE, Numbering.CHAIN}:
-        return SequencedStream(spec, emit, ask)
-    return ImageStream(spec, emit, ask)
 
 
 def _origin(spec: TopicSpec, start: Start) -> Origin:

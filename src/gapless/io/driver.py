@@ -11,7 +11,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from gapless.core.codec import Codec, Reading, Stray
+from gapless.core.codec import Bundle, Codec, Reading, Stray
+from gapless.core.counter import ConnectionCounter
 from gapless.core.lifecycle import Phase
 from gapless.core.session import (
     Abort,
@@ -28,7 +29,12 @@ from gapless.core.session import (
     Session,
 )
 from gapless.core.stream import Stream
-from gapless.errors import DecodeError, ProtocolViolation, SubscriptionRejected
+from gapless.errors import (
+    DecodeError,
+    MessagesLost,
+    ProtocolViolation,
+    SubscriptionRejected,
+)
 from gapless.events import Event, Origin
 from gapless.io.clock import Clock
 from gapless.io.transport import Transport
@@ -69,10 +75,12 @@ class Driver:
         streams: Where events go, by topic.
         clock: The time.
         overseer: Who is told.
+        counter: Follows the number of every frame, where the venue counts the connection.
 
     Attributes:
         frames: Data frames so far.
         data_ns: When the last one arrived, monotonic.
+        covered_ns: Until when it certainly carried everything, once its numbers have a hole.
         strays: Well-formed frames that nobody asked for.
         wall_offset_ns: Unix time minus monotonic time; refreshed on the overseer's tick.
     """
@@ -81,11 +89,13 @@ class Driver:
         "_alarm",
         "_clock",
         "_codec",
+        "_counter",
         "_due_ns",
         "_loop",
         "_overseer",
         "_read",
         "_streams",
+        "covered_ns",
         "data_ns",
         "epoch",
         "frames",
@@ -107,6 +117,7 @@ class Driver:
         streams: Mapping[str, Stream],
         clock: Clock,
         overseer: Overseer,
+        counter: ConnectionCounter | None = None,
     ) -> None:
         self.line = line
         self.epoch = epoch
@@ -115,10 +126,12 @@ class Driver:
         self.transport: Transport | None = None
         self.frames = 0
         self.data_ns = 0
+        self.covered_ns: int | None = None
         self.strays = 0
         self.wall_offset_ns = clock.wall_ns() - clock.mono_ns()
         self._codec = codec
         self._read = codec.read
+        self._counter = counter
         self._streams = streams
         self._clock = clock
         self._overseer = overseer
@@ -130,8 +143,10 @@ class Driver:
 
     def on_text(self, text: str, mono_ns: int) -> None:
         """Take one message.  The hot path: nothing here may cost an object."""
-        self.session.heard_ns = mono_ns
+        heard_ns, self.session.heard_ns = self.session.heard_ns, mono_ns
         try:
+            if self._counter is not None and self._hole(self._counter, text, heard_ns):
+                return
             out = self._read(text, mono_ns + self.wall_offset_ns, mono_ns)
         except DecodeError as error:
             self._overseer.violation(self, error, text)
@@ -198,6 +213,16 @@ class Driver:
 
     # -- effects ----------------------------------------------------------------------------
 
+    def _hole(self, counter: ConnectionCounter, text: str, heard_ns: int) -> bool:
+        """Follow the connection's own numbers; a hole concerns every topic, and ends it."""
+        number = self._codec.number(text)
+        missing = None if number is None else counter.follow(number)
+        if missing is None or self.covered_ns is not None:
+            return False
+        self.covered_ns = heard_ns
+        self.abort(MessagesLost(*missing), self._clock.mono_ns())
+        return True
+
     def _control(self, reading: Reading, mono_ns: int) -> None:
         if isinstance(reading, Stray):
             self.strays += 1
@@ -205,6 +230,11 @@ class Driver:
         effects = self.session.control(reading, mono_ns)
         if effects:
             self._carry_out(effects)
+        if isinstance(reading, Bundle) and reading.events and not self.over:
+            self.frames += 1
+            self.data_ns = mono_ns
+            for event in reading.events:
+                self._streams[event.origin.topic].offer(event)
 
     def _carry_out(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -214,9 +244,9 @@ class Driver:
     def _one(self, effect: Effect) -> None:
         transport, overseer = self.transport, self._overseer
         match effect:
-            case Send(text=text):
+            case Send():
                 if transport is not None:
-                    transport.send_text(text)
+                    transport.send_text(effect.text)
             case Ping():
                 if transport is not None:
                     transport.ping()

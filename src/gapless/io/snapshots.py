@@ -117,6 +117,8 @@ class Snapshots:
     async def _once(self, stream: BookStream) -> bool:
         """Fetch once; return whether no more is to be done."""
         topic, request = stream.spec.topic, self._rest.snapshot(stream.spec.symbol)
+        if request is None:
+            return True
         async with self._room:
             await self._afford(request)
             if not stream.sources or stream.readable:

@@ -128,7 +128,7 @@ def score(
                 _score_dense(account, records, received)
             case Numbering.CHAIN:
                 _score_chain(account, records, received)
-            case Numbering.ORDERED | Numbering.NONE:
+            case Numbering.ORDERED | Numbering.IDENTITY | Numbering.NONE:
                 _score_images(account, records, received)
         card.topics.append(account)
         if received[0].origin.channel == "book":

@@ -7,17 +7,21 @@ no such limit*; `UNREAD` means that nobody has looked, and is not allowed in a r
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum, unique
 from typing import Final, Generic, Literal, Protocol, TypeVar
 
 from gapless.core.budget import Budget, Limit
-from gapless.core.codec import Codec
+from gapless.core.checksum import Checksum
+from gapless.core.codec import Codec, Request
+from gapless.core.secrets import Secrets
 from gapless.core.sequence import Numbering
 from gapless.core.stream import SnapshotFrom, TopicSpec
+from gapless.core.universe import Instrument
 from gapless.errors import UsageError
-from gapless.events import BookSnapshot, Origin
+from gapless.events import BookSnapshot, Origin, Trade
 
 __all__ = [
     "MS",
@@ -25,9 +29,11 @@ __all__ = [
     "UNREAD",
     "Arbitration",
     "Channel",
+    "CodecMaker",
     "Confidence",
     "Endpoints",
     "Fact",
+    "LoginMaker",
     "Profile",
     "Rest",
     "RestGet",
@@ -67,6 +73,7 @@ class Arbitration(Enum):
     """How redundant lines of a topic are merged."""
 
     BY_SEQUENCE = "by sequence"
+    BY_IDENTITY = "by the venue's id of each message"
     BY_TIME = "newest image by the venue's time"
     FAILOVER_ONLY = "failover only"
 
@@ -77,11 +84,18 @@ class Channel:
 
     Args:
         name: Our name: ``trades``, ``book``, ``bbo`` or ``ticker``.
-        topics: Topic template of each variant; ``{symbol}`` is replaced.  The first is default.
+        topics: Topic template of each variant; ``{symbol}`` is replaced, and ``{lower}`` and
+            ``{upper}`` by the symbol in that case.  The first is default.
         numbering: What the numbers prove, and where that is written.
         arbitration: How lines are merged.
         snapshot: For books, where snapshots come from, and the alignment rule.
         speaks_on_subscribe: Whether something arrives at once after subscribing.
+        paths: Path of the endpoint that serves a variant, where it is not the profile's own.
+        depths: Levels a side that the venue keeps up to date, for variants that are cut.
+        checksum: How the book is checked, for books that are.
+        private: Variants that need a login.
+        unlike: Variants that differ from the others in kind: a channel of their own, whose
+            ``topics`` name them.
     """
 
     name: str
@@ -90,6 +104,17 @@ class Channel:
     arbitration: Arbitration
     snapshot: Fact[SnapshotFrom] | None = None
     speaks_on_subscribe: Fact[bool]
+    paths: Mapping[str, str] = field(default_factory=dict)
+    depths: Mapping[str, int] = field(default_factory=dict)
+    checksum: Checksum | None = None
+    private: frozenset[str] = frozenset()
+    unlike: tuple[Channel, ...] = ()
+
+    def having(self, variant: str) -> Channel | None:
+        """Return the channel that has this variant: this one, or one unlike it."""
+        if variant in self.topics:
+            return self
+        return next((other for other in self.unlike if variant in other.topics), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,21 +143,27 @@ class RestGet:
         query: Its parameters, in order.
         pool: Which budget pays.
         units: What it costs there.
+        body: JSON to send with POST, where the venue reads that way; `None` for GET.
     """
 
     path: str
     query: tuple[tuple[str, str], ...]
     pool: str
     units: int
+    body: str | None = None
 
 
 class Rest(Protocol):
-    """The venue's REST reads, as far as books need them."""
+    """The venue's REST reads: whole books, past trades, and what is listed.
 
-    def snapshot(self, symbol: str) -> RestGet: ...
+    Whatever a venue does not offer is answered with `None` or an empty tuple.
+    """
+
+    def snapshot(self, symbol: str) -> RestGet | None:
+        """Return the request for a book that deltas can be aligned with."""
 
     def read_snapshot(
-        self, body: bytes, origin: Origin, recv_ns: int, mono_ns: int
+        self, body: bytes, origin: Origin, recv_ns: int, mono_ns: int, *, texts: bool = False
     ) -> BookSnapshot:
         """Read the body of a successful reply.
 
@@ -140,8 +171,45 @@ class Rest(Protocol):
             gapless.errors.DecodeError: If it is not what the venue documents.
         """
 
+    def trades(self, topic: str, symbol: str, first: int, last: int) -> RestGet | None:
+        """Return the request for past trades of a topic, by number, both ends included.
+
+        The reply may hold fewer, and others; whoever asks sorts them out and asks again.
+        """
+
+    def read_trades(self, body: bytes, origin: Origin, recv_ns: int, mono_ns: int) -> list[Trade]:
+        """Read the body of a successful reply to `trades`, oldest first, as live trades are.
+
+        Raises:
+            gapless.errors.DecodeError: If it is not what the venue documents.
+        """
+
+    def instruments(self) -> tuple[RestGet, ...]:
+        """Return the requests that together list everything that is traded."""
+
+    def read_instruments(self, body: bytes) -> list[Instrument]:
+        """Read the body of a successful reply to one of `instruments`.
+
+        Raises:
+            gapless.errors.DecodeError: If it is not what the venue documents.
+        """
+
     def read_error(self, body: bytes) -> tuple[int, str] | None:
         """Return code and text of an error body, or `None` if it is not one."""
+
+
+class CodecMaker(Protocol):
+    """Makes the codec of one session."""
+
+    def __call__(self, origins: Mapping[str, Origin], *, texts: bool = False) -> Codec:
+        """Return a codec.
+
+        Args:
+            origins: The topics of the session, by the venue's name.  Only ``get`` and iteration
+                are used; what reads captures finds topics as they come.
+            texts: Whether books must carry their literal levels (`gapless.events.Texts`).
+                Where a checksum needs them they always do.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +220,33 @@ class VenueBudgets:
     pools: Mapping[str, Budget]
 
 
+class LoginMaker(Protocol):
+    """Makes the request that logs a session in to read market data."""
+
+    def __call__(self, request_id: int, secrets: Secrets, wall_ns: int, nonce: str) -> Request:
+        """Return the request; its ``shown`` holds no secret.
+
+        Args:
+            request_id: Our id.
+            secrets: What proves who we are.
+            wall_ns: Now, Unix time.
+            nonce: Text that is never used twice.
+        """
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """A venue's documented behaviour, in one place.  See `Fact` for what ``None`` means."""
+    """A venue's documented behaviour, in one place.  See `Fact` for what ``None`` means.
+
+    Args:
+        client_beat_ns: How often the venue wants to hear from us; see `Codec.beat`.
+        request_bytes: Most bytes of topic names in one subscribe.
+        topic_bytes_per_connection: Most bytes of topic names on one connection.
+        connection_counter: What counts every frame of a connection, if something does; see
+            `Codec.number`.  A hole in it concerns every topic of the connection.
+        symbol_signs: Signs that symbols of this venue have besides letters, digits and dashes.
+        login_request: How a session logs in to read market data, where a channel needs it.
+    """
 
     name: str
     title: str
@@ -166,11 +258,15 @@ class Profile:
     pong_within_ns: Fact[int | None]
     heartbeat: Fact[str | None]
     client_ping: Fact[str | None]
+    client_beat_ns: Fact[int | None]
     dials: Fact[tuple[Limit, ...]]
     connections: Fact[int | None]
     messages: Fact[tuple[Limit, ...]]
     topics_per_request: Fact[int | None]
+    request_bytes: Fact[int | None]
     topics_per_connection: Fact[int | None]
+    topic_bytes_per_connection: Fact[int | None]
+    connection_counter: Fact[str | None]
     pools: Fact[Mapping[str, Limit]]
     login: Fact[str | None]
     ack: Fact[str]
@@ -182,9 +278,11 @@ class Profile:
     reconciliation: Fact[str | None]
     cutovers: Fact[tuple[str, ...]]
     channels: tuple[Channel, ...]
+    symbol_signs: str = ""
     traps: tuple[str, ...]
-    codec: Callable[[Mapping[str, Origin]], Codec] = field(repr=False)
+    codec: CodecMaker = field(repr=False)
     rest: Rest | None = field(repr=False)
+    login_request: LoginMaker | None = field(default=None, repr=False)
 
     def facts(self) -> Iterator[tuple[str, Fact[object]]]:
         """Yield name and fact of everything declared, channels included."""
@@ -192,11 +290,20 @@ class Profile:
             value = getattr(self, item.name)
             if isinstance(value, Fact):
                 yield item.name, value
-        for channel in self.channels:
-            yield f"{channel.name}.numbering", channel.numbering
+        for channel in self.every_channel():
+            name = channel.name
+            if channel not in self.channels:
+                name = f"{name}.{next(iter(channel.topics))}"
+            yield f"{name}.numbering", channel.numbering
             if channel.snapshot is not None:
-                yield f"{channel.name}.snapshot", channel.snapshot
-            yield f"{channel.name}.speaks_on_subscribe", channel.speaks_on_subscribe
+                yield f"{name}.snapshot", channel.snapshot
+            yield f"{name}.speaks_on_subscribe", channel.speaks_on_subscribe
+
+    def every_channel(self) -> Iterator[Channel]:
+        """Yield every channel, each followed by those unlike it."""
+        for channel in self.channels:
+            yield channel
+            yield from channel.unlike
 
     def budgets(self) -> VenueBudgets:
         """Return fresh budgets for one address."""
@@ -218,25 +325,78 @@ class Profile:
         if found is None:
             raise UsageError(_no_such("channel", name, [c.name for c in self.channels]))
         chosen = variant or next(iter(found.topics))
-        if chosen not in found.topics:
-            known = [f"{name}.{known}" for known in found.topics]
+        having = found.having(chosen)
+        if having is None:
+            each = (found, *found.unlike)
+            known = [f"{name}.{known}" for channel in each for known in channel.topics]
             raise UsageError(_no_such("channel", f"{name}.{variant}", known))
-        if not symbol or len(symbol) > 64 or not all(_plain(c) for c in symbol):
+        if not symbol or len(symbol) > 64 or not all(self._plain(c) for c in symbol):
             raise UsageError(f"{symbol[:64]!r} is not a symbol")
+        return self._spec(having, chosen, symbol)
+
+    def recogniser(self) -> Callable[[str], TopicSpec | None]:
+        """Return what tells the topic of a given name, or `None` if no channel writes it so."""
+        patterns = _patterns(self)
+
+        def recognise(topic: str) -> TopicSpec | None:
+            for pattern, channel, variant in patterns:
+                match = pattern.fullmatch(topic)
+                if match is not None:
+                    found = match.groupdict()
+                    symbol = found.get("symbol") or found.get("upper") or found["lower"].upper()
+                    return self._spec(channel, variant, symbol)
+            return None
+
+        return recognise
+
+    def path_of(self, channel: str) -> str:
+        """Return the endpoint's path that serves a channel, with or without a variant."""
+        name, _, variant = channel.partition(".")
+        found = next(c for c in self.channels if c.name == name)
+        chosen = variant or next(iter(found.topics))
+        having = found.having(chosen) or found
+        return having.paths.get(chosen, self.endpoints.value.path)
+
+    def _spec(self, channel: Channel, variant: str, symbol: str) -> TopicSpec:
         return TopicSpec(
             venue=self.name,
-            channel=name,
+            channel=channel.name,
             symbol=symbol,
-            topic=found.topics[chosen].format(symbol=symbol, lower=symbol.lower()),
-            numbering=found.numbering.value,
-            snapshot=None if found.snapshot is None else found.snapshot.value,
-            speaks_on_subscribe=found.speaks_on_subscribe.value,
+            topic=channel.topics[variant].format(
+                symbol=symbol, lower=symbol.lower(), upper=symbol.upper()
+            ),
+            numbering=channel.numbering.value,
+            snapshot=None if channel.snapshot is None else channel.snapshot.value,
+            speaks_on_subscribe=channel.speaks_on_subscribe.value,
+            depth=channel.depths.get(variant),
+            checksum=channel.checksum,
         )
 
+    def _plain(self, char: str) -> bool:
+        # A dot or an at sign would make it a topic of another channel.
+        return char in self.symbol_signs or (char.isprintable() and char not in _SPECIAL)
 
-def _plain(char: str) -> bool:
-    # A dot or an at sign would make it a topic of another channel.
-    return char.isprintable() and char not in ' "\\{}@./?&#%'
+
+def _patterns(profile: Profile) -> list[tuple[re.Pattern[str], Channel, str]]:
+    """Return how the topics of each variant look, the longest template first."""
+    found = [
+        (template, channel, variant)
+        for channel in profile.every_channel()
+        for variant, template in channel.topics.items()
+    ]
+    found.sort(key=lambda item: -len(item[0]))
+    special = "".join(sign for sign in _SPECIAL if sign not in profile.symbol_signs)
+    result = []
+    for template, channel, variant in found:
+        text = re.escape(template)
+        for name in ("symbol", "lower", "upper"):
+            group = f"(?P<{name}>[^{re.escape(special)}]{{1,64}})"
+            text = text.replace(re.escape(f"{{{name}}}"), group)
+        result.append((re.compile(text), channel, variant))
+    return result
+
+
+_SPECIAL: Final = ' "\\{}@./?&#%'
 
 
 def _no_such(what: str, name: str, known: list[str]) -> str:

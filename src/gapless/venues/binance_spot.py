@@ -16,11 +16,22 @@ import msgspec
 from msgspec import Meta, Struct
 
 from gapless.core.budget import Window
-from gapless.core.codec import Ack, Listing, Reading, Refusal, Request, Shutdown, Stray
+from gapless.core.codec import Ack, Asked, Listing, Reading, Refusal, Request, Shutdown, Stray
 from gapless.core.sequence import Numbering
 from gapless.core.stream import SnapshotFrom
+from gapless.core.universe import Instrument
 from gapless.errors import DecodeError, printable
-from gapless.events import Bbo, BookDelta, BookSnapshot, Event, Origin, Side, Ticker, Trade
+from gapless.events import (
+    Bbo,
+    BookDelta,
+    BookSnapshot,
+    Event,
+    Origin,
+    Side,
+    Texts,
+    Ticker,
+    Trade,
+)
 from gapless.venues._profile import (
     MS,
     SECOND,
@@ -32,7 +43,7 @@ from gapless.venues._profile import (
     RestGet,
 )
 
-__all__ = ["PROFILE", "BinanceSpotCodec", "BinanceSpotRest"]
+__all__ = ["PROFILES", "BinanceSpotCodec", "BinanceSpotRest"]
 
 _READ: Final = "2026-07-21"
 _WS: Final = "binance-spot-api-docs/web-socket-streams.md"
@@ -140,6 +151,29 @@ class _Snapshot(Struct, gc=False):
     asks: list[Level]
 
 
+class _Asked(Struct, gc=False):
+    method: str = ""
+    params: tuple[str, ...] = ()
+    id: int | None = None
+
+
+class _TextDepth(Struct, gc=False):
+    b: list[tuple[str, str]]
+    a: list[tuple[str, str]]
+
+
+class _TextFrame(Struct, gc=False):
+    data: _TextDepth
+
+
+class _TextSnapshot(Struct, gc=False):
+    bids: list[tuple[str, str]]
+    asks: list[tuple[str, str]]
+
+
+_decode_asked = msgspec.json.Decoder(_Asked).decode
+_decode_texts = msgspec.json.Decoder(_TextFrame).decode
+_decode_snapshot_texts = msgspec.json.Decoder(_TextSnapshot).decode
 # Numbers arrive as text, hence not strict.
 _decode_depth = msgspec.json.Decoder(_DepthFrame, strict=False).decode
 _decode_trade = msgspec.json.Decoder(_TradeFrame, strict=False).decode
@@ -160,21 +194,44 @@ class BinanceSpotCodec:
         origins: The topics of this session, by the venue's name.
     """
 
-    __slots__ = ("_origins",)
+    __slots__ = ("_origins", "_texts")
 
-    def __init__(self, origins: Mapping[str, Origin]) -> None:
+    def __init__(self, origins: Mapping[str, Origin], *, texts: bool = False) -> None:
         self._origins = origins
+        self._texts = texts
 
     def setup(self, next_id: int) -> list[Request]:
         """Return nothing: the endpoint's path says all."""
         del next_id
         return []
 
-    def subscribe(self, request_id: int, topics: tuple[str, ...]) -> Request:
-        return Request(request_id, "subscribe", _call(request_id, "SUBSCRIBE", topics), topics)
+    def subscribe(self, next_id: int, topics: tuple[str, ...]) -> list[Request]:
+        return [Request(next_id, "subscribe", _call(next_id, "SUBSCRIBE", topics), topics)]
 
-    def unsubscribe(self, request_id: int, topics: tuple[str, ...]) -> Request:
-        return Request(request_id, "unsubscribe", _call(request_id, "UNSUBSCRIBE", topics), topics)
+    def unsubscribe(self, next_id: int, topics: tuple[str, ...]) -> list[Request]:
+        return [Request(next_id, "unsubscribe", _call(next_id, "UNSUBSCRIBE", topics), topics)]
+
+    def beat(self, next_id: int) -> None:
+        """Return nothing: answering the venue's pings is enough."""
+        del next_id
+
+    def number(self, text: str) -> None:
+        """Return nothing: the venue does not count the frames of a connection."""
+        del text
+
+    def asked(self, text: str) -> Asked | None:
+        """Read a request; see `gapless.core.codec.Codec.asked`."""
+        try:
+            call = _decode_asked(text)
+        except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+            raise DecodeError(f"not a request of this venue: {printable(str(error))}") from error
+        match call.method:
+            case "SUBSCRIBE":
+                return Asked("subscribe", call.id, call.params)
+            case "UNSUBSCRIBE":
+                return Asked("unsubscribe", call.id, call.params)
+            case _:
+                return Asked("listing", call.id, ())
 
     def once_live(self, request_id: int) -> Request | None:
         call = _encode({"method": "LIST_SUBSCRIPTIONS", "id": request_id}).decode()
@@ -187,7 +244,7 @@ class BinanceSpotCodec:
                 topic = text[11 : text.index('"', 11)]
                 origin = self._origins.get(topic)
                 if origin is not None:
-                    return [_event(origin, text, recv_ns, mono_ns)]
+                    return [self._event(origin, text, recv_ns, mono_ns)]
             return self._read_any(_decode_frame(text), text, recv_ns, mono_ns)
         except (msgspec.MsgspecError, RecursionError, ValueError) as error:
             raise DecodeError(f"not a frame of this venue: {printable(str(error))}") from error
@@ -202,7 +259,7 @@ class BinanceSpotCodec:
         if frame.stream is not None:
             origin = self._origins.get(frame.stream)
             if origin is not None:
-                return [_event(origin, text, recv_ns, mono_ns)]
+                return [self._event(origin, text, recv_ns, mono_ns)]
             return Stray(f"stream {printable(frame.stream)}")
         fault = frame.error
         if fault is None and frame.code is not None:
@@ -215,6 +272,13 @@ class BinanceSpotCodec:
                 return Listing(frame.id, tuple(_decode_names(result)))
             return Ack(frame.id)
         return Stray(f"event {printable(event or 'none')}")
+
+    def _event(self, origin: Origin, text: str, recv_ns: int, mono_ns: int) -> Event:
+        event = _event(origin, text, recv_ns, mono_ns)
+        if self._texts and isinstance(event, BookDelta):
+            data = _decode_texts(text).data
+            return msgspec.structs.replace(event, texts=Texts(data.b, data.a))
+        return event
 
 
 def _event(origin: Origin, text: str, recv_ns: int, mono_ns: int) -> Event:
@@ -281,7 +345,7 @@ class BinanceSpotRest:
         return RestGet("/api/v3/depth", query, "weight", DEPTH_WEIGHT)
 
     def read_snapshot(
-        self, body: bytes, origin: Origin, recv_ns: int, mono_ns: int
+        self, body: bytes, origin: Origin, recv_ns: int, mono_ns: int, *, texts: bool = False
     ) -> BookSnapshot:
         """Read a depth reply; see `gapless.venues._profile.Rest.read_snapshot`."""
         try:
@@ -289,7 +353,25 @@ class BinanceSpotRest:
         except (msgspec.MsgspecError, RecursionError, ValueError) as error:
             raise DecodeError(f"not a depth snapshot: {printable(str(error))}") from error
         last = data.lastUpdateId
-        return BookSnapshot(origin, recv_ns, mono_ns, None, last, last, data.bids, data.asks)
+        literal = None
+        if texts:
+            sent = _decode_snapshot_texts(body)
+            literal = Texts(sent.bids, sent.asks)
+        return BookSnapshot(
+            origin, recv_ns, mono_ns, None, last, last, data.bids, data.asks, literal
+        )
+
+    def trades(self, topic: str, symbol: str, first: int, last: int) -> None:
+        del topic, symbol, first, last
+
+    def read_trades(self, body: bytes, origin: Origin, recv_ns: int, mono_ns: int) -> list[Trade]:
+        raise NotImplementedError
+
+    def instruments(self) -> tuple[RestGet, ...]:
+        return ()
+
+    def read_instruments(self, body: bytes) -> list[Instrument]:
+        raise NotImplementedError
 
     def read_error(self, body: bytes) -> tuple[int, str] | None:
         """Return code and text of an error body, or `None` if it is not one."""
@@ -317,7 +399,7 @@ _ERRORS: Final = MappingProxyType(
     }
 )
 
-PROFILE: Final = Profile(
+_PROFILE: Final = Profile(
     name="binance.spot",
     title="Binance Spot",
     endpoints=Fact(
@@ -353,6 +435,10 @@ PROFILE: Final = Profile(
     server_ping_ns=Fact(20 * SECOND, f"{_WS}, General WSS information", _READ),
     pong_within_ns=Fact(60 * SECOND, f"{_WS}, General WSS information", _READ),
     heartbeat=Fact(None, _WS, _READ, note="ping frames only"),
+    client_beat_ns=Fact(None, _WS, _READ, note="answering its pings is enough"),
+    request_bytes=Fact(None, _WS, _READ, "L", "none documented"),
+    topic_bytes_per_connection=Fact(None, _WS, _READ, "L", "none documented"),
+    connection_counter=Fact(None, _WS, _READ),
     client_ping=Fact(
         "allowed; every ping and pong counts as an inbound message",
         f"{_WS}, WebSocket limits",
@@ -455,3 +541,5 @@ PROFILE: Final = Profile(
     codec=BinanceSpotCodec,
     rest=BinanceSpotRest(),
 )
+
+PROFILES: Final = (_PROFILE,)

@@ -17,6 +17,7 @@ from msgspec import Meta, Struct
 from gapless.core.budget import Credit
 from gapless.core.codec import (
     Ack,
+    Asked,
     Heartbeat,
     Reading,
     Refusal,
@@ -27,7 +28,7 @@ from gapless.core.codec import (
 from gapless.core.sequence import Numbering
 from gapless.core.stream import SnapshotFrom
 from gapless.errors import DecodeError, printable
-from gapless.events import Bbo, BookDelta, BookSnapshot, Event, Origin, Ticker, Trade
+from gapless.events import Bbo, BookDelta, BookSnapshot, Event, Origin, Texts, Ticker, Trade
 from gapless.venues._profile import (
     MS,
     Arbitration,
@@ -37,7 +38,7 @@ from gapless.venues._profile import (
     Profile,
 )
 
-__all__ = ["PROFILE", "DeribitCodec"]
+__all__ = ["PROFILES", "DeribitCodec"]
 
 _READ: Final = "2026-11-22"
 _CM: Final = "docs.deribit.com, Connection management"
@@ -132,6 +133,31 @@ class _Frame(Struct, gc=False):
     usOut: int | None = None  # noqa: N815  # the venue's name
 
 
+class _Channels(Struct, frozen=True, gc=False):
+    channels: tuple[str, ...] = ()
+
+
+class _Asked(Struct, gc=False):
+    method: str = ""
+    id: int | None = None
+    params: _Channels = _Channels()
+
+
+class _RawBook(Struct, gc=False):
+    bids: list[tuple[str, msgspec.Raw, msgspec.Raw]]
+    asks: list[tuple[str, msgspec.Raw, msgspec.Raw]]
+
+
+class _RawParams(Struct, gc=False):
+    data: _RawBook
+
+
+class _RawFrame(Struct, gc=False):
+    params: _RawParams
+
+
+_decode_asked = msgspec.json.Decoder(_Asked).decode
+_decode_raw_frame = msgspec.json.Decoder(_RawFrame).decode
 _decode_book_frame = msgspec.json.Decoder(_BookFrame).decode
 _decode_frame = msgspec.json.Decoder(_Frame).decode
 _decode_book = msgspec.json.Decoder(_Book).decode
@@ -149,23 +175,48 @@ class DeribitCodec:
         origins: The topics of this session, by the venue's name.
     """
 
-    __slots__ = ("_origins",)
+    __slots__ = ("_origins", "_texts")
 
-    def __init__(self, origins: Mapping[str, Origin]) -> None:
+    def __init__(self, origins: Mapping[str, Origin], *, texts: bool = False) -> None:
         self._origins = origins
+        self._texts = texts
 
     def setup(self, next_id: int) -> list[Request]:
         """Ask for heartbeats: the venue then tests us, and closes if we do not answer."""
         call = _call(next_id, "public/set_heartbeat", {"interval": HEARTBEAT_S})
         return [Request(next_id, "setup", call, (), "other", 500)]
 
-    def subscribe(self, request_id: int, topics: tuple[str, ...]) -> Request:
-        call = _call(request_id, "public/subscribe", {"channels": topics})
-        return Request(request_id, "subscribe", call, topics, "subscribe", 3000)
+    def subscribe(self, next_id: int, topics: tuple[str, ...]) -> list[Request]:
+        call = _call(next_id, "public/subscribe", {"channels": topics})
+        return [Request(next_id, "subscribe", call, topics, "subscribe", 3000)]
 
-    def unsubscribe(self, request_id: int, topics: tuple[str, ...]) -> Request:
-        call = _call(request_id, "public/unsubscribe", {"channels": topics})
-        return Request(request_id, "unsubscribe", call, topics, "other", 500)
+    def unsubscribe(self, next_id: int, topics: tuple[str, ...]) -> list[Request]:
+        call = _call(next_id, "public/unsubscribe", {"channels": topics})
+        return [Request(next_id, "unsubscribe", call, topics, "other", 500)]
+
+    def beat(self, next_id: int) -> None:
+        """Return nothing: the venue tests us when it wants to hear from us."""
+        del next_id
+
+    def number(self, text: str) -> None:
+        """Return nothing: the venue does not count the frames of a connection."""
+        del text
+
+    def asked(self, text: str) -> Asked | None:
+        """Read a request; see `gapless.core.codec.Codec.asked`."""
+        try:
+            call = _decode_asked(text)
+        except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+            raise DecodeError(f"not a request of this venue: {printable(str(error))}") from error
+        match call.method.partition("/")[2]:
+            case "subscribe":
+                return Asked("subscribe", call.id, call.params.channels)
+            case "unsubscribe":
+                return Asked("unsubscribe", call.id, call.params.channels)
+            case "auth":
+                return Asked("login", call.id, ())
+            case _:
+                return Asked("setup", call.id, ())
 
     def once_live(self, request_id: int) -> Request | None:
         """Ask for news of maintenance.  What was granted, the replies have listed already."""
@@ -178,7 +229,8 @@ class DeribitCodec:
             if text.startswith(_BOOK_HEAD):  # the usual order of keys; any other works below
                 origin = self._origins.get(text[_TOPIC_AT : text.find('"', _TOPIC_AT)])
                 if origin is not None:
-                    return [_book(origin, _decode_book_frame(text).params.data, recv_ns, mono_ns)]
+                    event = _book(origin, _decode_book_frame(text).params.data, recv_ns, mono_ns)
+                    return [_with_texts(event, text) if self._texts else event]
             return self._read_any(_decode_frame(text), recv_ns, mono_ns)
         except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
             raise DecodeError(f"not a frame of this venue: {printable(str(error))}") from error
@@ -220,7 +272,7 @@ class DeribitCodec:
                 return [_ticker(origin, _decode_ticker(data), recv_ns, mono_ns)]
 
 
-def _book(origin: Origin, data: _Book, recv_ns: int, mono_ns: int) -> Event:
+def _book(origin: Origin, data: _Book, recv_ns: int, mono_ns: int) -> BookDelta | BookSnapshot:
     bids, asks = data.bids, data.asks
     # "delete" carries the amount 0; it is not left to chance.  One side is mostly empty.
     new_bids = [(p, s if act != "delete" else 0.0) for act, p, s in bids] if bids else []
@@ -231,6 +283,13 @@ def _book(origin: Origin, data: _Book, recv_ns: int, mono_ns: int) -> Event:
     if prev >= last:
         raise DecodeError(f"change {last} claims to follow {prev}")
     return BookDelta(origin, recv_ns, mono_ns, event_ns, prev + 1, last, new_bids, new_asks)
+
+
+def _with_texts(event: BookDelta | BookSnapshot, text: str) -> Event:
+    data = _decode_raw_frame(text).params.data
+    bids = [(bytes(p).decode(), bytes(s).decode()) for _, p, s in data.bids]
+    asks = [(bytes(p).decode(), bytes(s).decode()) for _, p, s in data.asks]
+    return msgspec.structs.replace(event, texts=Texts(bids, asks))
 
 
 def _trade(origin: Origin, data: _Trade, recv_ns: int, mono_ns: int) -> Event:
@@ -310,7 +369,7 @@ _ERRORS: Final = MappingProxyType(
     }
 )
 
-PROFILE: Final = Profile(
+_PROFILE: Final = Profile(
     name="deribit",
     title="Deribit",
     endpoints=Fact(
@@ -337,6 +396,10 @@ PROFILE: Final = Profile(
         _READ,
         note="the grace is not stated: we answer in the reader, within a second (L)",
     ),
+    client_beat_ns=Fact(None, _CM, _READ, note="the venue tests us instead"),
+    request_bytes=Fact(None, _SUB, _READ, "L", "none documented"),
+    topic_bytes_per_connection=Fact(None, _SUB, _READ, "L", "none documented"),
+    connection_counter=Fact(None, _NT, _READ),
     client_ping=Fact(
         "allowed; abusive frequency may get stricter limits",
         "docs.deribit.com, Usage policy",
@@ -443,3 +506,5 @@ PROFILE: Final = Profile(
     codec=DeribitCodec,
     rest=None,
 )
+
+PROFILES: Final = (_PROFILE,)
