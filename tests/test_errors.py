@@ -14,6 +14,7 @@ from gapless.errors import (
     GaplessError,
     IllegalTransition,
     LoginRejected,
+    MessagesLost,
     NotSent,
     NotSynced,
     OutcomeUnknown,
@@ -132,7 +133,7 @@ def test_attributes_say_what_the_message_says():
 
 TREE = {
     UsageError: {ConfigError, NotSynced, SlowConsumer},
-    TransportError: {DialFailed, ConnectionLost, Stalled},
+    TransportError: {DialFailed, ConnectionLost, MessagesLost, Stalled},
     VenueError: {RateLimited, SubscriptionRejected, RequestRejected, LoginRejected},
     ProtocolViolation: {DecodeError, ChecksumMismatch},
     NotSent: set(),

@@ -17,6 +17,7 @@ from gapless.core.outlet import Dropped, Outlet, Overflow
 from gapless.core.sequence import Numbering
 from gapless.core.stats import FeedStats
 from gapless.core.stream import Stream
+from gapless.core.universe import is_selector
 from gapless.errors import NotSynced, UsageError
 from gapless.events import Event, Gap, Levels, Notice, Resynced, Top
 from gapless.io.conductor import Conductor, Plan
@@ -96,6 +97,8 @@ def open_book(
     Raises:
         UsageError: If the venue or the symbol is not one; before any I/O.
     """
+    if is_selector(symbol):
+        raise UsageError("open_book follows one book: name its symbol")
     return Book(assemble(venue, (book(symbol, variant=variant),), options), options)
 
 
@@ -236,7 +239,10 @@ class Feed(_Running, Generic[E]):
             conductor.resume()
             return
         for topic in list(self._outlet.dropped):
-            stream = conductor.streams[topic]
+            stream = conductor.streams.get(topic)
+            if stream is None:  # followed no more: nobody is promised anything of it
+                self._outlet.release(topic)
+                continue
             state = _state_of(stream, conductor)
             if isinstance(stream, AnyBook) and state is None:
                 continue  # not proven now: its own snapshot will heal the consumer's copy too

@@ -50,6 +50,10 @@ NoticeKind = Literal[
     "limited",  # the venue asked us to stay away
     "venue",  # the venue announced something: shutdown, maintenance
     "slow-consumer",  # the outlet is full
+    "listed",  # a selector picked instruments: they are followed
+    "retired",  # instruments are gone, or out of a selector's bounds: they are followed no more
+    "planned",  # instruments are silent as planned: expired, halted or being settled
+    "resumed",  # instruments are expected to speak again
     "halted",  # a line gave up for good
 ]
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from gapless.core.outlet import Overflow
+from gapless.core.placement import Placement
 from gapless.core.stream import TopicSpec
-from gapless.core.subscriptions import shards
+from gapless.core.universe import Selector, is_selector
 from gapless.errors import ConfigError, UsageError
 from gapless.events import Bbo, BookDelta, BookSnapshot, Ticker, Trade
 from gapless.io.conductor import Plan
 from gapless.io.dial import parse_proxy, tls_context
+from gapless.io.listings import Selection
 from gapless.io.runtime import Runtime
 from gapless.io.transport import DialOptions
 from gapless.venues._profile import SECOND, Profile, VenueBudgets
@@ -31,36 +33,50 @@ LIFETIME_MARGIN_NS: Final = 900 * SECOND
 
 @dataclass(frozen=True)  # no slots: `Subscription[Trade](...)` must work
 class Subscription(Generic[E]):
-    """What to follow: a channel, with or without a variant, of some symbols."""
+    """What to follow: a channel, with or without a variant, of some symbols.
+
+    A symbol may be a selector such as ``option:BTC,expiry<=90d``: see
+    `gapless.core.universe.Selector`.  What is picked follows the venue's listings.
+
+    Args:
+        channel: With or without a variant.
+        symbols: Symbols as the venue spells them, and selectors.
+        priority: What has a higher one is subscribed and rebuilt before the rest.
+    """
 
     channel: str
     symbols: tuple[str, ...]
+    priority: int = 0
 
 
-def trades(*symbols: str, variant: str = "") -> Subscription[Trade]:
+def trades(*symbols: str, variant: str = "", priority: int = 0) -> Subscription[Trade]:
     """Follow trades; ``variant`` is the venue's, such as ``raw`` or ``agg``."""
-    return _subscription("trades", symbols, variant)
+    return _subscription("trades", symbols, variant, priority)
 
 
-def book(*symbols: str, variant: str = "") -> Subscription[BookSnapshot | BookDelta]:
+def book(
+    *symbols: str, variant: str = "", priority: int = 0
+) -> Subscription[BookSnapshot | BookDelta]:
     """Follow books as a snapshot and proven deltas."""
-    return _subscription("book", symbols, variant)
+    return _subscription("book", symbols, variant, priority)
 
 
-def bbo(*symbols: str, variant: str = "") -> Subscription[Bbo]:
+def bbo(*symbols: str, variant: str = "", priority: int = 0) -> Subscription[Bbo]:
     """Follow best bids and offers."""
-    return _subscription("bbo", symbols, variant)
+    return _subscription("bbo", symbols, variant, priority)
 
 
-def ticker(*symbols: str, variant: str = "") -> Subscription[Ticker]:
+def ticker(*symbols: str, variant: str = "", priority: int = 0) -> Subscription[Ticker]:
     """Follow tickers."""
-    return _subscription("ticker", symbols, variant)
+    return _subscription("ticker", symbols, variant, priority)
 
 
-def _subscription(channel: str, symbols: tuple[str, ...], variant: str) -> Subscription[E]:
+def _subscription(
+    channel: str, symbols: tuple[str, ...], variant: str, priority: int
+) -> Subscription[E]:
     if not symbols or not all(isinstance(symbol, str) for symbol in symbols):
         raise UsageError(f"{channel}() needs a symbol at least, and symbols are text")
-    return Subscription(f"{channel}.{variant}" if variant else channel, symbols)
+    return Subscription(f"{channel}.{variant}" if variant else channel, symbols, priority)
 
 
 class Budgets:
@@ -127,22 +143,37 @@ def assemble(venue: str, subscriptions: Sequence[Subscription[object]], options:
     profile = load(venue)
     specs: dict[str, TopicSpec] = {}
     paths: dict[str, str] = {}
-    for subscription in subscriptions:
+    priorities: dict[str, int] = {}
+    selections: dict[Selection, None] = {}
+    for subscription in sorted(subscriptions, key=lambda each: -each.priority):
         for symbol in subscription.symbols:
+            if is_selector(symbol):
+                selections[_selection(profile, subscription, symbol)] = None
+                continue
             spec = profile.topic(subscription.channel, symbol)
             specs.setdefault(spec.topic, spec)
             paths[spec.topic] = profile.path_of(subscription.channel)
-    if not specs:
+            if subscription.priority:
+                priorities.setdefault(spec.topic, subscription.priority)
+    if not specs and not selections:
         raise UsageError("nothing to follow")
     _check_reach(options)
     overrides = _overrides(profile, options)
     lifetime_ns = profile.lifetime_ns.value
     own = profile.endpoints.value
-    lines, served = _lines(specs, paths, options.lines, profile)
+    placement = Placement(
+        [chr(ord("a") + index) for index in range(options.lines)],
+        profile.topics_per_connection.value,
+        profile.topic_bytes_per_connection.value,
+    )
+    placement.begin(specs, paths)
     return Plan(
         profile=profile,
-        lines=lines,
-        paths=served,
+        lines={line: tuple(topics) for line, topics in placement.lines.items()},
+        paths=placement.paths,
+        letters=placement.letters,
+        selections=tuple(selections),
+        priorities=priorities,
         specs=specs,
         endpoints=overrides or own.public,
         rest_endpoints=_rest(profile, options, overridden=bool(overrides)),
@@ -154,6 +185,14 @@ def assemble(venue: str, subscriptions: Sequence[Subscription[object]], options:
         ),
         lifetime_ns=None if lifetime_ns is None else lifetime_ns - LIFETIME_MARGIN_NS,
     )
+
+
+def _selection(profile: Profile, subscription: Subscription[object], text: str) -> Selection:
+    selector = Selector(text)
+    profile.topic(subscription.channel, "ANY")  # the channel must be one
+    if profile.rest is None or not profile.rest.instruments():
+        raise UsageError(f"{profile.name} has no listing to pick from: name the symbols")
+    return Selection(subscription.channel, selector, subscription.priority)
 
 
 def _check(venue: object, subscriptions: Sequence[object], options: Options) -> None:
@@ -215,31 +254,3 @@ def _rest(profile: Profile, options: Options, *, overridden: bool) -> tuple[str,
     first = urlsplit(_overrides(profile, options)[0])
     scheme = {"ws": "http", "wss": "https"}[first.scheme]
     return (f"{scheme}://{first.netloc}",)
-
-
-def _lines(
-    topics: Iterable[str], paths: Mapping[str, str], lines: int, profile: Profile
-) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
-    """Return the topics of each line, and the paths of the lines that need one of their own."""
-    by_path: dict[str, list[str]] = {}
-    for topic in topics:
-        by_path.setdefault(paths[topic], []).append(topic)
-    parts = [
-        (path, part)
-        for path, served in by_path.items()
-        for part in shards(
-            served,
-            profile.topics_per_connection.value,
-            profile.topic_bytes_per_connection.value,
-        )
-    ]
-    names = [chr(ord("a") + index) for index in range(lines)]
-    result: dict[str, tuple[str, ...]] = {}
-    elsewhere: dict[str, str] = {}
-    for name in names:
-        for index, (path, part) in enumerate(parts, start=1):
-            line = name if len(parts) == 1 else f"{name}{index}"
-            result[line] = part
-            if path != profile.endpoints.value.path:
-                elsewhere[line] = path
-    return result, elsewhere

@@ -8,7 +8,11 @@ import pytest
 
 from gapless.core.codec import (
     Ack,
+    Bundle,
+    Denied,
+    Granted,
     Heartbeat,
+    Lifecycle,
     Listing,
     Reading,
     Refusal,
@@ -27,6 +31,10 @@ ONE_OF_EACH = [
     Shutdown("soon"),
     Status("maintenance"),
     Stray("?"),
+    Granted(("a",)),
+    Denied(("a",), 7, "no"),
+    Bundle((Granted(("a",)), Heartbeat())),
+    Lifecycle("BTC", "halted"),
 ]
 
 
@@ -60,4 +68,11 @@ def test_an_ack_without_a_list_grants_everything():
 
 
 def test_the_kinds_of_request_are_a_closed_list():
-    assert get_args(RequestKind) == ("setup", "subscribe", "unsubscribe", "listing", "reply")
+    assert get_args(RequestKind) == (
+        "setup",
+        "login",
+        "subscribe",
+        "unsubscribe",
+        "listing",
+        "reply",
+    )

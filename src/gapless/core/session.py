@@ -342,6 +342,30 @@ class Session:
         self._ask_for((topic,))
         return self._flush(now_ns)
 
+    def follow(self, topics: Sequence[str], now_ns: int) -> list[Effect]:
+        """Subscribe more topics, now or as soon as the session is open."""
+        fresh = self.subscriptions.add(topics)
+        if not fresh or self.phase not in {Phase.SUBSCRIBING, Phase.LIVE}:
+            return []
+        self._ask_for(fresh)
+        return self._flush(now_ns)
+
+    def unfollow(self, topics: Sequence[str], now_ns: int, *, tell: bool) -> list[Effect]:
+        """Carry these topics no more.
+
+        Args:
+            topics: Which.
+            now_ns: Now.
+            tell: Whether the venue must be told; it knows of what has expired.
+        """
+        held = self.subscriptions.remove(topics)
+        terms = self._terms
+        if tell and self.phase in {Phase.SUBSCRIBING, Phase.LIVE}:
+            for batch in batches(held, terms.topics_per_request, terms.request_bytes):
+                for request in self._codec.unsubscribe(self._next_id, batch):
+                    self._queue(request)
+        return self._flush(now_ns) + self._settle(now_ns)
+
     def tick(self, now_ns: int) -> list[Effect]:
         """Act on whatever is due; do nothing if nothing is."""
         since_ns, timing = self._phase_since_ns, self._timing

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from enum import Enum, unique
 
-__all__ = ["Subscriptions", "Wish", "batches", "shards"]
+__all__ = ["Subscriptions", "Wish", "batches", "shards", "topic_bytes"]
 
 
 @unique
@@ -29,6 +29,17 @@ class Subscriptions:
 
     def __init__(self, topics: Iterable[str]) -> None:
         self._wishes = dict.fromkeys(topics, Wish.DESIRED)
+
+    def add(self, topics: Iterable[str]) -> tuple[str, ...]:
+        """Wish for more; return those that are new."""
+        fresh = tuple(topic for topic in dict.fromkeys(topics) if topic not in self._wishes)
+        self._wishes.update(dict.fromkeys(fresh, Wish.DESIRED))
+        return fresh
+
+    def remove(self, topics: Iterable[str]) -> tuple[str, ...]:
+        """Wish for these no more; return those that were asked for or granted."""
+        gone = {topic: self._wishes.pop(topic, None) for topic in topics}
+        return tuple(t for t, stood in gone.items() if stood in {Wish.PENDING, Wish.CONFIRMED})
 
     def asked(self, topics: Iterable[str]) -> None:
         """Note that these were asked for."""
@@ -87,12 +98,13 @@ def shards(
         return []
     count = 1 if per_connection is None else -(-len(topics) // per_connection)
     if bytes_per_connection is not None:
-        while any(_bytes(part) > bytes_per_connection for part in _evenly(topics, count)):
+        while any(topic_bytes(part) > bytes_per_connection for part in _evenly(topics, count)):
             count += 1
     return _evenly(topics, count)
 
 
-def _bytes(topics: Sequence[str]) -> int:
+def topic_bytes(topics: Sequence[str]) -> int:
+    """Return the bytes that topic names take in a request, quotes and commas included."""
     return sum(len(topic.encode()) + 3 for topic in topics)
 
 

@@ -190,13 +190,27 @@ class Supervisor:
     ) -> None:
         self._endpoints = endpoints
         self._dials = dials
-        self._lines = {
-            name: _Line(name, index % endpoints, Backoff(policy, rng))
-            for index, name in enumerate(lines)
-        }
+        self._policy = policy
+        self._rng = rng
+        self._lines: dict[str, _Line] = {}
+        for name in lines:
+            self.add(name)
         self._epoch = 0
         self._lost_ns: deque[int] = deque(maxlen=1024)
         self._stopping = False
+
+    # -- what is wanted ---------------------------------------------------------------------
+
+    def add(self, line_name: str) -> None:
+        """Want one more line."""
+        endpoint = len(self._lines) % self._endpoints
+        backoff = Backoff(self._policy, self._rng)
+        self._lines[line_name] = _Line(line_name, endpoint, backoff)
+
+    def remove(self, line_name: str) -> list[Action]:
+        """Want this line no more; return what ends its sessions."""
+        line = self._lines.pop(line_name, None)
+        return [] if line is None else _retire_all(line, "nothing is left to carry")
 
     # -- what happens -----------------------------------------------------------------------
 
@@ -307,7 +321,7 @@ class Supervisor:
     @property
     def halted(self) -> str | None:
         """Why no line is left, or `None` while one is."""
-        if all(line.state is LineState.HALTED for line in self._lines.values()):
+        if self._lines and all(line.state is LineState.HALTED for line in self._lines.values()):
             return next(iter(self._lines.values())).halted_by
         return None
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Final
@@ -23,16 +23,19 @@ from urllib.parse import urlsplit
 from gapless.core.backoff import BackoffPolicy
 from gapless.core.booksync import BookStream
 from gapless.core.budget import Budget
+from gapless.core.codec import Lifecycle
 from gapless.core.counter import ConnectionCounter
-from gapless.core.kinds import AnyBook, stream_for
+from gapless.core.kinds import AnyBook
 from gapless.core.lifecycle import Phase
 from gapless.core.liveness import FeedPolicy, PathPolicy, Silence
 from gapless.core.notices import NoticeLog
+from gapless.core.placement import Placement
 from gapless.core.session import Ended, Said, Session, SessionTerms, Timing
 from gapless.core.stats import Histogram, SessionEnd
 from gapless.core.stream import Moment, Need, Stream, TopicSpec
 from gapless.core.subscriptions import Wish
 from gapless.core.supervisor import LineState, Retire, Start, Supervisor
+from gapless.core.universe import Changes
 from gapless.core.vigil import Finding, LineView, Vigil
 from gapless.errors import (
     ConnectionLost,
@@ -41,9 +44,13 @@ from gapless.errors import (
     SubscriptionRejected,
 )
 from gapless.events import Event, NoticeKind, Origin
+from gapless.io.chains import Chains
 from gapless.io.clock import Clock
 from gapless.io.driver import Driver
+from gapless.io.following import Following
+from gapless.io.listings import Listings, Selection
 from gapless.io.snapshots import RestClient, Snapshots
+from gapless.io.tap import Tap
 from gapless.io.transport import Connector, DialOptions, DialTimings
 from gapless.venues._profile import Profile, VenueBudgets
 
@@ -68,6 +75,9 @@ class Plan:
         specs: What the streams must know of each topic, by its name.
         endpoints: Full URLs to dial, best first.
         paths: Path of the endpoint for lines that need another than the URLs have.
+        letters: What the lines of each redundancy begin with.
+        selections: What is followed as it comes and goes.
+        priorities: Of topics that have one other than 0; higher is served first.
         rest_endpoints: REST bases, best first; none disables REST.
         dial: How to reach the endpoints.
         backoff, path, feed: Policies.
@@ -80,16 +90,34 @@ class Plan:
     endpoints: tuple[str, ...]
     rest_endpoints: tuple[str, ...]
     paths: dict[str, str] = field(default_factory=dict)
+    letters: tuple[str, ...] = ("a",)
+    selections: tuple[Selection, ...] = ()
+    priorities: dict[str, int] = field(default_factory=dict)
     dial: DialOptions = field(default_factory=DialOptions)
     backoff: BackoffPolicy = field(default_factory=BackoffPolicy)
     path: PathPolicy = field(default_factory=PathPolicy)
     feed: FeedPolicy = field(default_factory=FeedPolicy)
     lifetime_ns: int | None = None
 
-    def url(self, line: str, endpoint: int) -> str:
-        """Return the URL that ``line`` dials at one of the endpoints."""
-        url, path = self.endpoints[endpoint], self.paths.get(line)
-        return url if path is None else urlsplit(url)._replace(path=path).geturl()
+    def placement(self) -> Placement:
+        """Return which line carries which topic at first."""
+        profile = self.profile
+        placement = Placement(
+            self.letters,
+            profile.topics_per_connection.value,
+            profile.topic_bytes_per_connection.value,
+        )
+        placement.lines = {line: list(topics) for line, topics in self.lines.items()}
+        own = profile.endpoints.value.path
+        placement.paths = {line: self.paths.get(line, own) for line in self.lines}
+        return placement
+
+    def url(self, path: str, endpoint: int) -> str:
+        """Return the URL to dial at one of the endpoints, for what ``path`` serves."""
+        url = self.endpoints[endpoint]
+        if path == self.profile.endpoints.value.path:
+            return url
+        return urlsplit(url)._replace(path=path).geturl()
 
 
 class Conductor:
@@ -120,9 +148,11 @@ class Conductor:
     ) -> None:
         self.plan = plan
         self.failure: BaseException | None = None
-        self.streams: dict[str, Stream] = {
-            topic: stream_for(spec, emit, self._need) for topic, spec in plan.specs.items()
-        }
+        aside = (plan.profile.lifecycle_topics.value or ()) if plan.selections else ()
+        self.following = Following(plan.placement(), aside, emit, self._need)
+        self.following.begin(plan.specs.values())
+        self.following.priorities.update(plan.priorities)
+        self.streams: Mapping[str, Stream] = self.following.streams
         self.drivers: dict[int, Driver] = {}
         self.notices = NoticeLog(plan.profile.name)
         self.ended_sessions: deque[SessionEnd] = deque(maxlen=1000)
@@ -140,6 +170,16 @@ class Conductor:
         )
         self._vigil = Vigil(plan.feed)
         self._snapshots = self._make_snapshots(rng)
+        self._chains = Chains(
+            plan.profile,
+            self.following,
+            self._supervisor,
+            self._vigil,
+            self.drivers,
+            clock.mono_ns,
+            self,
+        )
+        self._listings = self._make_listings(rng)
         self._tasks: asyncio.TaskGroup | None = None
         self._dial_tasks: dict[int, asyncio.Task[None]] = {}
         self._fetch_tasks: set[asyncio.Task[None]] = set()
@@ -159,6 +199,10 @@ class Conductor:
         """Run until `stop`, or until no line is left; then `failure` says why."""
         try:
             async with asyncio.TaskGroup() as self._tasks:
+                if self._listings is not None:
+                    task = self._tasks.create_task(self._listings.run())
+                    self._fetch_tasks.add(task)
+                    task.add_done_callback(self._fetch_tasks.discard)
                 await self._supervise()
                 for task in (*self._dial_tasks.values(), *self._fetch_tasks):
                     task.cancel()  # a fetch may be waiting for minutes, as the venue asked
@@ -246,8 +290,8 @@ class Conductor:
 
     def _start(self, start: Start, now: Moment) -> None:
         plan, profile = self.plan, self.plan.profile
-        topics = plan.lines[start.line]
-        origins = {topic: _origin(plan.specs[topic], start) for topic in topics}
+        topics = self.following.topics_of(start.line)
+        origins = {topic: self.origin(topic, start.line, start.epoch) for topic in topics}
         codec = profile.codec(origins)
         request_bytes = profile.request_bytes.value
         terms = SessionTerms(
@@ -257,7 +301,7 @@ class Conductor:
             request_bytes=REQUEST_BYTES if request_bytes is None else request_bytes,
             beat_ns=profile.client_beat_ns.value,
         )
-        url = plan.url(start.line, start.endpoint)
+        url = plan.url(self.following.placement.paths[start.line], start.endpoint)
         timing = Timing(dial_ns=plan.dial.timeout_ns * 2, lifetime_ns=plan.lifetime_ns)
         wanted = [topic for topic in topics if topic not in self.refusals]
         session = Session(codec, wanted, timing, terms, plan.path, url)
@@ -292,7 +336,7 @@ class Conductor:
             self.timings[driver.line] = transport.timings
             if self._paused:
                 transport.pause()
-            driver.opened(transport)
+            driver.opened(transport, url)
         finally:
             self._dial_tasks.pop(driver.epoch, None)
 
@@ -332,8 +376,8 @@ class Conductor:
             newest = stream.newest
             if newest is not None and newest.event_ns is not None:
                 self.delay.record(newest.recv_ns - newest.event_ns)
-        for need in list(self._deferred.values()):
-            del self._deferred[need.topic]
+        for topic in self.following.first(self._deferred):
+            need = self._deferred.pop(topic)
             stream = self.streams[need.topic]
             if isinstance(stream, AnyBook) and stream.sources and not stream.readable:
                 self._need(need)
@@ -346,7 +390,7 @@ class Conductor:
 
     def _watch(self, driver: Driver, now: Moment) -> None:
         session = driver.session
-        if session.phase is not Phase.LIVE:
+        if session.phase is not Phase.LIVE or driver.line not in self.following.placement.lines:
             return
         view = LineView(
             driver.line,
@@ -354,7 +398,7 @@ class Conductor:
             driver.frames,
             driver.data_ns,
             session.heard_ns,
-            tuple(t for t in self.plan.lines[driver.line] if t not in self.refusals),
+            tuple(t for t in self.following.watched(driver.line) if t not in self.refusals),
         )
         for finding in self._vigil.look(view, self.streams, now.mono_ns):
             self._found(driver, finding, now)
@@ -380,11 +424,15 @@ class Conductor:
     def confirmed(self, driver: Driver, topics: Sequence[str]) -> None:
         now = self.moment()
         for topic in topics:
-            self.streams[topic].attach(driver.origins[topic], now)
+            if topic in self.streams:
+                self.streams[topic].attach(driver.origins[topic], now)
+            elif self._listings is not None:
+                self._listings.ask()  # news may have come while nobody listened
 
     def refused(self, driver: Driver, error: SubscriptionRejected) -> None:
         now = self.moment()
-        self.streams[error.topic].detach(driver.epoch, "refused", now)
+        if error.topic in self.streams:
+            self.streams[error.topic].detach(driver.epoch, "refused", now)
         if error.topic in self.refusals:
             return  # said already, by the snapshot or by another line
         self.refusals[error.topic] = error
@@ -404,6 +452,10 @@ class Conductor:
             self._note("rotating", now, cause, "make before break", driver)
             self._wake.set()
 
+    def lifecycle(self, news: Lifecycle) -> None:
+        if self._listings is not None:
+            self._listings.told(news)
+
     def said(self, driver: Driver, said: Said) -> None:
         self._note("venue", self.moment(), said.cause, said.evidence, driver)
 
@@ -417,14 +469,15 @@ class Conductor:
         origin = driver.origins[named[0]] if named else None
         self._note("violation", now, str(error), "a frame could not be read", driver, origin)
         for topic in topics:
-            self.streams[topic].suspect(driver.epoch, "a frame could not be read", now)
+            if topic in self.streams:
+                self.streams[topic].suspect(driver.epoch, "a frame could not be read", now)
         times = self._violated_ns.setdefault(driver.epoch, deque(maxlen=VIOLATIONS))
         times.append(now.mono_ns)
         if len(times) == VIOLATIONS and now.mono_ns - times[0] <= VIOLATIONS_NS:
             driver.abort(error, now.mono_ns)
             return
         for topic in named:
-            stream = self.streams[topic]
+            stream = self.streams.get(topic)
             if isinstance(stream, AnyBook):
                 stream.rebuild(driver.epoch, "a frame could not be read", now)
 
@@ -438,6 +491,8 @@ class Conductor:
             covered_ns = now.mono_ns if cause is None else driver.session.heard_ns
             if driver.covered_ns is not None:
                 covered_ns = driver.covered_ns
+            if topic not in self.streams:
+                continue
             self.streams[topic].detach(driver.epoch, words, now, covered_ns)
         useful_ns = ended.live_ns if driver.frames else 0
         self._supervisor.ended(driver.epoch, cause, useful_ns, now.mono_ns)
@@ -450,10 +505,40 @@ class Conductor:
             self._note("limited", now, str(cause), f"no dial for {wait_ns / 1e9:.1f} s", driver)
         if isinstance(cause, ProtocolViolation) and cause is not self._counted:
             self.violations += 1
-        if self._supervisor.states()[driver.line] is LineState.HALTED:
+        if self._supervisor.states().get(driver.line) is LineState.HALTED:
             self._halted_by = cause
             self._note("halted", now, words, "an unknown error is never retried", driver)
         self._wake.set()
+
+    # -- what selections ask for ------------------------------------------------------------
+
+    def origin(self, topic: str, line: str, epoch: int) -> Origin:
+        """Return what events of a topic say of where they came from."""
+        spec = self.following.specs.get(topic)
+        if spec is None:  # the venue's own news
+            return Origin(self.plan.profile.name, "lifecycle", "", topic, line, epoch)
+        return Origin(spec.venue, spec.channel, spec.symbol, spec.topic, line, epoch)
+
+    def changed(self, selection: Selection, changes: Changes) -> None:
+        self._chains.changed(selection, changes)
+        self._wake.set()
+
+    def listing_failed(self, error: Exception) -> None:
+        self.announce("resync", _words(error), "the listing was not to be had")
+
+    def forget(self, topic: str) -> None:
+        self.refusals.pop(topic, None)
+        self._deferred.pop(topic, None)
+        self._resubscribed_ns.pop(topic, None)
+
+    def retire_line(self, line: str) -> None:
+        now = self.moment()
+        for action in self._supervisor.remove(line):
+            if isinstance(action, Retire):
+                self._retire(action.epoch, now, drain=False)
+
+    def announce(self, kind: NoticeKind, cause: str, evidence: str) -> None:
+        self._note(kind, self.moment(), cause, evidence, None)
 
     # -- what streams need ------------------------------------------------------------------
 
@@ -491,6 +576,21 @@ class Conductor:
             task = self._tasks.create_task(self._snapshots.fetch(stream))
             self._fetch_tasks.add(task)
             task.add_done_callback(self._fetch_tasks.discard)
+
+    def _make_listings(self, rng: Random) -> Listings | None:
+        plan, rest = self.plan, self.plan.profile.rest
+        if not plan.selections or rest is None:
+            return None
+        return Listings(
+            plan.selections,
+            rest,
+            self._rest,
+            plan.rest_endpoints,
+            self._budgets.pools,
+            self._clock,
+            rng,
+            self,
+        )
 
     def _make_snapshots(self, rng: Random) -> Snapshots | None:
         plan, rest = self.plan, self.plan.profile.rest
@@ -541,10 +641,6 @@ class Conductor:
     def _changed(self) -> None:
         if self.on_change is not None:
             self.on_change()
-
-
-def _origin(spec: TopicSpec, start: Start) -> Origin:
-    return Origin(spec.venue, spec.channel, spec.symbol, spec.topic, start.line, start.epoch)
 
 
 def _topic_origin(spec: TopicSpec) -> Origin:

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from gapless.core.codec import Bundle, Codec, Reading, Stray
+from gapless.core.codec import Bundle, Codec, Lifecycle, Reading, Stray
 from gapless.core.counter import ConnectionCounter
 from gapless.core.lifecycle import Phase
 from gapless.core.session import (
@@ -37,6 +37,7 @@ from gapless.errors import (
 )
 from gapless.events import Event, Origin
 from gapless.io.clock import Clock
+from gapless.io.tap import Tap
 from gapless.io.transport import Transport
 
 __all__ = ["Driver", "Overseer"]
@@ -56,6 +57,8 @@ class Overseer(Protocol):
 
     def expiring(self, driver: Driver, cause: str) -> None: ...
 
+    def lifecycle(self, news: Lifecycle) -> None: ...
+
     def said(self, driver: Driver, said: Said) -> None: ...
 
     def violation(self, driver: Driver, error: ProtocolViolation, text: str) -> None: ...
@@ -71,13 +74,15 @@ class Driver:
         epoch: Number of the session.
         session: The conversation.
         codec: The dialect.
-        origins: Origin of each topic of this session.
+        origins: Origin of each topic of this session; the codec looks into the same table.
         streams: Where events go, by topic.
         clock: The time.
         overseer: Who is told.
         counter: Follows the number of every frame, where the venue counts the connection.
+        tap: Is told of every message, before anything is made of it.
 
     Attributes:
+        conn: Name of the connection, for the tap.
         frames: Data frames so far.
         data_ns: When the last one arrived, monotonic.
         covered_ns: Until when it certainly carried everything, once its numbers have a hole.
@@ -95,6 +100,8 @@ class Driver:
         "_overseer",
         "_read",
         "_streams",
+        "_tap",
+        "conn",
         "covered_ns",
         "data_ns",
         "epoch",
@@ -113,14 +120,16 @@ class Driver:
         epoch: int,
         session: Session,
         codec: Codec,
-        origins: Mapping[str, Origin],
+        origins: dict[str, Origin],
         streams: Mapping[str, Stream],
         clock: Clock,
         overseer: Overseer,
         counter: ConnectionCounter | None = None,
+        tap: Tap | None = None,
     ) -> None:
         self.line = line
         self.epoch = epoch
+        self.conn = f"{line}.{epoch}"
         self.session = session
         self.origins = origins
         self.transport: Transport | None = None
@@ -135,6 +144,7 @@ class Driver:
         self._streams = streams
         self._clock = clock
         self._overseer = overseer
+        self._tap = tap
         self._loop = asyncio.get_running_loop()
         self._alarm: asyncio.TimerHandle | None = None
         self._due_ns = 0
@@ -143,6 +153,8 @@ class Driver:
 
     def on_text(self, text: str, mono_ns: int) -> None:
         """Take one message.  The hot path: nothing here may cost an object."""
+        if self._tap is not None:
+            self._tap.received(self.conn, text, mono_ns, mono_ns + self.wall_offset_ns)
         heard_ns, self.session.heard_ns = self.session.heard_ns, mono_ns
         try:
             if self._counter is not None and self._hole(self._counter, text, heard_ns):
@@ -162,6 +174,9 @@ class Driver:
 
     def on_binary(self, payload: bytes, mono_ns: int) -> None:
         """Take a binary message: no supported dialect has them."""
+        if self._tap is not None:
+            wall_ns = mono_ns + self.wall_offset_ns
+            self._tap.received_binary(self.conn, payload, mono_ns, wall_ns)
         self.session.heard_ns = mono_ns
         error = DecodeError(f"a binary message of {len(payload)} bytes")
         self._overseer.violation(self, error, "")
@@ -177,6 +192,8 @@ class Driver:
 
     def on_closed(self, cause: Exception) -> None:
         """Note the end of the transport, or a dial that failed."""
+        if self._tap is not None:
+            self._tap.closed(self.conn, f"{type(cause).__name__}: {cause}", *self._moment())
         self.transport = None
         self._carry_out(self.session.lost(cause, self._clock.mono_ns()))
 
@@ -186,8 +203,10 @@ class Driver:
         """Note that the dial begins."""
         self._carry_out(self.session.dial(now_ns))
 
-    def opened(self, transport: Transport) -> None:
-        """Take the open transport."""
+    def opened(self, transport: Transport, url: str = "") -> None:
+        """Take the open transport; ``url`` is what was dialled."""
+        if self._tap is not None:
+            self._tap.opened(self.conn, url, *self._moment())
         self.transport = transport
         self._carry_out(self.session.opened(self._clock.mono_ns()))
 
@@ -205,6 +224,17 @@ class Driver:
     def resubscribe(self, topic: str, now_ns: int) -> None:
         """Have the venue send a topic's state anew."""
         self._carry_out(self.session.resubscribe(topic, now_ns))
+
+    def follow(self, origins: Mapping[str, Origin], now_ns: int) -> None:
+        """Carry more topics."""
+        self.origins.update(origins)
+        self._carry_out(self.session.follow(tuple(origins), now_ns))
+
+    def unfollow(self, topics: Sequence[str], now_ns: int, *, tell: bool) -> None:
+        """Carry these topics no more; what still comes of them is a stray."""
+        for topic in topics:
+            self.origins.pop(topic, None)
+        self._carry_out(self.session.unfollow(topics, now_ns, tell=tell))
 
     @property
     def over(self) -> bool:
@@ -227,6 +257,9 @@ class Driver:
         if isinstance(reading, Stray):
             self.strays += 1
             return
+        if isinstance(reading, Lifecycle):
+            self._overseer.lifecycle(reading)
+            return
         effects = self.session.control(reading, mono_ns)
         if effects:
             self._carry_out(effects)
@@ -246,6 +279,8 @@ class Driver:
         match effect:
             case Send():
                 if transport is not None:
+                    if self._tap is not None:
+                        self._tap.sent(self.conn, effect.shown or effect.text, *self._moment())
                     transport.send_text(effect.text)
             case Ping():
                 if transport is not None:
@@ -271,6 +306,9 @@ class Driver:
             case Ended():
                 self._mute()
                 overseer.ended(self, effect)
+
+    def _moment(self) -> tuple[int, int]:
+        return self._clock.mono_ns(), self._clock.wall_ns()
 
     def _mute(self) -> None:
         """Deliver nothing more: frames that cross our close are of no epoch."""

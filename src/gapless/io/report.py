@@ -20,17 +20,18 @@ def feed_stats(conductor: Conductor, overflowed: int) -> FeedStats:
     """
     now_ns = conductor.moment().mono_ns
     topics = tuple(_topic(conductor, stream, now_ns) for stream in conductor.streams.values())
+    retired = conductor.following.retired
     delays = conductor.delay.quantile(0.5), conductor.delay.quantile(0.99)
     return FeedStats(
         venue=conductor.plan.profile.name,
         topics=topics,
         lines=tuple(_line(conductor, name, state) for name, state in _states(conductor)),
         ended=tuple(conductor.ended_sessions),
-        received=sum(topic.received for topic in topics),
-        delivered=sum(topic.delivered for topic in topics),
-        duplicates=sum(topic.duplicates for topic in topics),
-        gaps=sum(topic.gaps for topic in topics),
-        missing=sum(topic.missing for topic in topics),
+        received=sum(topic.received for topic in topics) + retired.received,
+        delivered=sum(topic.delivered for topic in topics) + retired.delivered,
+        duplicates=sum(topic.duplicates for topic in topics) + retired.duplicates,
+        gaps=sum(topic.gaps for topic in topics) + retired.gaps,
+        missing=sum(topic.missing for topic in topics) + retired.missing,
         dials=conductor.dials,
         sessions=conductor.sessions,
         violations=conductor.violations,
@@ -70,12 +71,15 @@ def _trust(conductor: Conductor, stream: Stream, age_s: float | None) -> tuple[T
     refusal = conductor.refusals.get(stream.spec.topic)
     if refusal is not None:
         return Trust.DOWN, str(refusal)
+    planned = conductor.following.planned.get(stream.spec.topic)
+    if planned is not None:
+        return Trust.PLANNED, planned
     trust = stream.trust
     if trust is not Trust.LIVE:
         return trust, stream.because
     limits_ns = [
         limit_ns
-        for line in conductor.plan.lines
+        for line in conductor.following.placement.lines
         if (limit_ns := conductor.vigil.limit_ns(line, stream.spec.topic)) is not None
     ]
     if age_s is not None and limits_ns and age_s * 1e9 > max(limits_ns):

@@ -267,6 +267,9 @@ class Profile:
     topics_per_connection: Fact[int | None]
     topic_bytes_per_connection: Fact[int | None]
     connection_counter: Fact[str | None]
+    lifecycle_topics: Fact[tuple[str, ...] | None] = Fact(
+        None, "no channel of listings is used", "2026-11-22", "L"
+    )
     pools: Fact[Mapping[str, Limit]]
     login: Fact[str | None]
     ack: Fact[str]
