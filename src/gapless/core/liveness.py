@@ -220,6 +220,11 @@ class FeedWatch:
             learned_ns = max(learned_ns, min(self._span_ns * odds, _YOUNG_MAX_NS))
         return int(max(policy.floor_ns, learned_ns)) * self._patience
 
+    @property
+    def has_rhythm(self) -> bool:
+        """Whether it has spoken often enough for its silence to be measured."""
+        return self._intervals > 0
+
     def judge(self, now_ns: int, alive_ns: int | None) -> Silence:
         """Return what the present silence means.
 

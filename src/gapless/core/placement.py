@@ -24,7 +24,7 @@ class Placement:
 
     Attributes:
         lines: Topics of each line, in the order placed.
-        paths: Path of the endpoint that each line needs.
+        paths: Path of the endpoint that each line needs, or needed.
         letters: What the lines of each redundancy begin with.
     """
 
@@ -73,8 +73,9 @@ class Placement:
             if self.paths[line] == path and self._has_room(line, topic):
                 self.lines[line].append(topic)
                 return line
-        number = len(own) + 1
-        line = letter if not own else f"{letter}{number}"
+        # A name is never given twice: what is told of a line is told of one line.
+        numbers = [int(line[1:] or 1) for line in self.paths if line[0] == letter]
+        line = letter if not numbers else f"{letter}{max(numbers) + 1}"
         self.lines[line] = [topic]
         self.paths[line] = path
         return line

@@ -11,6 +11,7 @@ and never that it is dropped again.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -202,40 +203,56 @@ class Universe:
     def __init__(self, selector: Selector) -> None:
         self.selector = selector
         self.followed: dict[str, Instrument] = {}
+        self._waiting: dict[str, Instrument] = {}  # listed, picked, and not yet traded
         self._planned: dict[str, str] = {}
         self._absent: dict[str, int] = {}
 
     def listing(self, listed: Iterable[Instrument], now_ns: int) -> Changes:
         """Take a complete listing.
 
-        An instrument that is missing from it counts as gone once `ABSENCES` listings in a row
-        lack it: one reply that was cut short must not end a chain.
+        An instrument that is missing from it counts as gone if it has expired, or once `ABSENCES`
+        listings in a row lack it: one reply that was cut short must not end a chain.
         """
         follow: list[Instrument] = []
         retire: list[tuple[str, str]] = []
         present: set[str] = set()
+        self._waiting.clear()
         for instrument in listed:
             present.add(instrument.symbol)
             self._take(instrument, now_ns, follow, retire)
-        for symbol in [symbol for symbol in self.followed if symbol not in present]:
+        doubtful = False
+        for symbol, instrument in list(self.followed.items()):
+            if symbol in present:
+                continue
             self._absent[symbol] = self._absent.get(symbol, 0) + 1
-            if self._absent[symbol] >= ABSENCES:
+            if self._absent[symbol] >= ABSENCES or _expired(instrument, now_ns):
                 retire.append((symbol, "the venue does not list it any more"))
                 self._drop(symbol)
-        return self._changes(follow, retire, now_ns)
+            else:
+                doubtful = True
+        changes = self._changes(follow, retire, now_ns)
+        return dataclasses.replace(changes, ask=doubtful)
 
-    def told(self, symbol: str, state: InstrumentState, now_ns: int) -> Changes:
-        """Take the venue's news of one instrument."""
-        known = self.followed.get(symbol)
-        if known is None:
-            return Changes(ask=state in {"open", "listed"})  # only a listing says what it is
+    def told(self, news: Iterable[tuple[str, InstrumentState]], now_ns: int) -> Changes:
+        """Take the venue's news: symbols and their states, in the order in which they came."""
+        follow: list[Instrument] = []
         retire: list[tuple[str, str]] = []
-        if state == "gone":
-            retire.append((symbol, "the venue says that it is gone"))
-            self._drop(symbol)
-        else:
-            self.followed[symbol] = msgspec.structs.replace(known, state=state)
-        return self._changes([], retire, now_ns)
+        ask = False
+        for symbol, state in news:
+            known = self.followed.get(symbol)
+            if known is None:
+                waiting = self._waiting.pop(symbol, None)
+                if waiting is not None and state in {"open", "listed"}:
+                    self._take(msgspec.structs.replace(waiting, state=state), now_ns, follow, [])
+                elif state in {"open", "listed"}:
+                    ask = True  # only a listing says what it is
+            elif state == "gone":
+                retire.append((symbol, "the venue says that it is gone"))
+                self._drop(symbol)
+            else:
+                self.followed[symbol] = msgspec.structs.replace(known, state=state)
+        changes = self._changes(follow, retire, now_ns)
+        return dataclasses.replace(changes, ask=ask)
 
     def tick(self, now_ns: int) -> Changes:
         """Act on what time alone decides: expiries that pass, and bounds."""
@@ -264,12 +281,15 @@ class Universe:
             else:
                 self.followed[symbol] = instrument
         elif (
-            instrument.state not in {"gone", "listed"}
+            instrument.state != "gone"
             and not _expired(instrument, now_ns)
             and self.selector.picks(instrument, now_ns)
         ):
-            self.followed[symbol] = instrument
-            follow.append(instrument)
+            if instrument.state == "listed":
+                self._waiting[symbol] = instrument
+            else:
+                self.followed[symbol] = instrument
+                follow.append(instrument)
 
     def _drop(self, symbol: str) -> None:
         self.followed.pop(symbol, None)

@@ -76,16 +76,21 @@ class Vigil:
     Bounded by the number of lines and topics.
     """
 
-    __slots__ = ("_lines", "_policy", "_topics")
+    __slots__ = ("_crowded", "_lines", "_policy", "_topics")
 
     def __init__(self, policy: FeedPolicy) -> None:
         self._policy = policy
         self._lines: dict[str, _LineVigil] = {}
         self._topics: dict[tuple[str, str], _TopicVigil] = {}
+        self._crowded: set[str] = set()  # lines that carry a crowd
 
     def look(self, view: LineView, streams: Mapping[str, Stream], now_ns: int) -> list[Finding]:
         """Learn from what has arrived on a session, and return what is wrong."""
         line = self._line(view, now_ns)
+        if len(view.topics) > self._policy.crowd:
+            self._crowded.add(view.line)
+        else:
+            self._crowded.discard(view.line)
         fresh = view.frames - line.frames.get(view.epoch, 0)
         line.frames[view.epoch] = view.frames
         if view.data_ns:
@@ -111,7 +116,9 @@ class Vigil:
     def limit_ns(self, line: str, topic: str) -> int | None:
         """Return how long this topic may be silent, or `None` if it is not watched."""
         vigil = self._topics.get((line, topic))
-        return None if vigil is None else vigil.watch.limit_ns
+        if vigil is None or (line in self._crowded and not self._tells(vigil.watch)):
+            return None
+        return vigil.watch.limit_ns
 
     def _look_at_topics(
         self, view: LineView, streams: Mapping[str, Stream], now_ns: int
@@ -129,7 +136,7 @@ class Vigil:
             greeted = last_ns is not None and stream.spec.speaks_on_subscribe
             if silence is Silence.UNPROVEN and greeted:
                 continue  # the venue's greeting shows that the subscription works
-            if len(view.topics) > self._policy.crowd and self._says_nothing(silence, vigil.watch):
+            if view.line in self._crowded and not self._tells(vigil.watch):
                 continue
             if silence is not Silence.NONE:
                 silent.setdefault(silence, []).append(topic)
@@ -141,9 +148,9 @@ class Vigil:
                 self._topics[view.line, topic].watch.acted(now_ns)
         return findings
 
-    def _says_nothing(self, silence: Silence, watch: FeedWatch) -> bool:
-        """Whether a silence is no news where most topics are quiet most of the time."""
-        return silence is Silence.UNPROVEN or watch.limit_ns > self._policy.crowd_limit_ns
+    def _tells(self, watch: FeedWatch) -> bool:
+        """Whether a silence is news even where most topics are quiet most of the time."""
+        return watch.has_rhythm and watch.limit_ns <= self._policy.crowd_limit_ns
 
     def forget(self, topic: str) -> None:
         """Drop what was learned of a topic that is not followed any more."""

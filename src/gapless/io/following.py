@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gapless.core.kinds import stream_for
 from gapless.core.placement import Placement
-from gapless.core.stream import Need, Stream, TopicSpec
+from gapless.core.stream import Backfill, Need, Stream, TopicSpec
 from gapless.events import Event
 
 __all__ = ["Following", "Retired"]
@@ -22,6 +22,7 @@ class Retired:
     duplicates: int = 0
     gaps: int = 0
     missing: int = 0
+    backfilled: int = 0
     topics: int = 0
 
     def add(self, stream: Stream) -> None:
@@ -31,6 +32,7 @@ class Retired:
         self.duplicates += stream.duplicates
         self.gaps += stream.gaps
         self.missing += stream.missing
+        self.backfilled += stream.backfilled
         self.topics += 1
 
 
@@ -43,6 +45,7 @@ class Following:
         aside: Topics of the venue's own news, which the first line of each letter carries too.
         emit: Takes every event for the consumer.
         ask: Takes every need of a stream.
+        backfill: What is done about missing trades.
 
     Attributes:
         specs, streams: By the venue's name of the topic.
@@ -55,6 +58,7 @@ class Following:
     aside: tuple[str, ...]
     emit: Callable[[Event], None]
     ask: Callable[[Need], None]
+    backfill: Backfill = Backfill.OFF
     specs: dict[str, TopicSpec] = field(default_factory=dict)
     streams: dict[str, Stream] = field(default_factory=dict)
     priorities: dict[str, int] = field(default_factory=dict)
@@ -63,7 +67,8 @@ class Following:
 
     def begin(self, specs: Iterable[TopicSpec]) -> None:
         """Make the streams of topics that are placed already."""
-        for spec in specs:
+        for given in specs:
+            spec = replace(given, backfill=self.backfill) if given.channel == "trades" else given
             self.specs[spec.topic] = spec
             self.streams[spec.topic] = stream_for(spec, self.emit, self.ask)
 
@@ -82,6 +87,7 @@ class Following:
         if stream is None:
             return []
         stream.sources.clear()  # whoever fetches for it sees that nobody wants it
+        stream.close()
         self.retired.add(stream)
         del self.specs[topic]
         self.planned.pop(topic, None)

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 from gapless.core.budget import Budget
 from gapless.core.codec import Lifecycle
-from gapless.core.universe import Changes, Instrument, Selector, Universe
+from gapless.core.universe import Changes, Instrument, InstrumentState, Selector, Universe
 from gapless.errors import DecodeError, DialFailed, RateLimited, RequestRejected
 from gapless.io.clock import Clock
 from gapless.io.snapshots import RestClient
@@ -29,6 +29,9 @@ POLL_NS: Final = 30_000_000_000
 
 ASK_NS: Final = 1_000_000_000
 """Least time between two listings that the venue's news ask for."""
+
+GATHER_NS: Final = 100_000_000
+"""How long news wait for others that come with them."""
 
 TICK_NS: Final = 1_000_000_000
 FIRST_WAIT_NS: Final = 1_000_000_000
@@ -98,37 +101,39 @@ class Listings:
         self._follower = follower
         self._base = 0
         self._failures = 0
-        self._asked = asyncio.Event()
+        self._asked = False
+        self._news: list[tuple[str, InstrumentState]] = []
+        self._stir = asyncio.Event()
         self.reads = 0
 
     async def run(self) -> None:
         """Run until cancelled."""
-        next_ns = 0
+        next_ns = read_ns = 0
         while True:
             now_ns = self._clock.mono_ns()
-            if self._asked.is_set() or now_ns >= next_ns:
-                self._asked.clear()
+            if self._asked and not self._failures:  # one reading serves a crowd of news
+                next_ns = min(next_ns, read_ns + ASK_NS)
+            if now_ns >= next_ns:
+                self._asked = False
                 listed = await self._read_all()
-                now_ns = self._clock.mono_ns()
+                read_ns = self._clock.mono_ns()
                 if listed is None:
-                    next_ns = now_ns + self._backoff_ns()
+                    next_ns = read_ns + self._backoff_ns()
                 else:
-                    next_ns = now_ns + POLL_NS
+                    next_ns = read_ns + POLL_NS
                     self._compare(listed)
-                await asyncio.sleep(ASK_NS / 1e9)  # news come in crowds; one reading serves all
-            else:
-                self._tick()
-                await self._sleep_until(min(next_ns, now_ns + TICK_NS))
+            self._tick()
+            await self._sleep_until(min(next_ns, self._clock.mono_ns() + TICK_NS))
 
     def ask(self) -> None:
         """Have the listing read again soon."""
-        self._asked.set()
+        self._asked = True
+        self._stir.set()
 
     def told(self, news: Lifecycle) -> None:
-        """Take the venue's news of one instrument."""
-        now_ns = self._clock.wall_ns()
-        for selection, universe in self._universes.items():
-            self._hand_on(selection, universe.told(news.symbol, news.state, now_ns))
+        """Take the venue's news of one instrument; acted upon with all that come with it."""
+        self._news.append((news.symbol, news.state))
+        self._stir.set()
 
     def _compare(self, listed: list[Instrument]) -> None:
         self.reads += 1
@@ -139,7 +144,10 @@ class Listings:
 
     def _tick(self) -> None:
         now_ns = self._clock.wall_ns()
+        news, self._news = self._news, []
         for selection, universe in self._universes.items():
+            if news:
+                self._hand_on(selection, universe.told(news, now_ns))
             self._hand_on(selection, universe.tick(now_ns))
 
     def _hand_on(self, selection: Selection, changes: Changes) -> None:
@@ -189,7 +197,10 @@ class Listings:
         return self._rng.randint(ceiling_ns // 2, ceiling_ns)
 
     async def _sleep_until(self, until_ns: int) -> None:
+        """Sleep, but for news; those that come together are taken together."""
         wait_ns = max(0, until_ns - self._clock.mono_ns())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait_ns / 1e9):
-                await self._asked.wait()
+                await self._stir.wait()
+            await asyncio.sleep(GATHER_NS / 1e9)
+        self._stir.clear()

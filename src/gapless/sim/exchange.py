@@ -131,7 +131,9 @@ class Exchange:
                     action(self.now_ns)
                 elif world is not None and world_ns <= now_ns:
                     self.now_ns = max(self.now_ns, world_ns)
-                    self.dialect.on_step(world.step())
+                    step = world.step()
+                    if step is not None:
+                        self.dialect.on_step(step)
                 else:
                     break
             self.now_ns = max(self.now_ns, now_ns)

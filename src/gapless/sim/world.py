@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["BookView", "Market", "Step", "SymbolSpec", "World"]
 
 _SECOND: Final = 1_000_000_000
-_LEVELS_MIN: Final = 50
-_LEVELS_START: Final = 100
-_LEVELS_MAX: Final = 200
 _STEPS_PER_EVENT: Final = 0.948  # measured: a step changes 1.055 levels on average
 _TRADES_KEPT: Final = 10_000
 _CHANGES_KEPT: Final = 200_000
@@ -50,6 +47,7 @@ class SymbolSpec:
         weight: Share of the order flow, relative to the other symbols; 0 never moves.
         base: Currency that is traded.
         quote: Currency it is priced in.
+        levels: Price levels that a side starts with; it keeps between half of them and twice.
     """
 
     name: str
@@ -61,6 +59,7 @@ class SymbolSpec:
     weight: float = 1.0
     base: str = ""
     quote: str = ""
+    levels: int = 100
 
 
 class Step(Struct, frozen=True, gc=False):
@@ -143,7 +142,7 @@ class Market:
         spec = self.spec
         for side, outward in ((BID, -1), (ASK, 1)):
             price = spec.mid_ticks
-            for _ in range(_LEVELS_START):
+            for _ in range(spec.levels):
                 price += outward * (1 + int(rng.expovariate(1) * spec.spread_ticks / 60))
                 for _ in range(rng.randint(1, 3)):
                     self.book.limit(
@@ -214,6 +213,7 @@ class World:
         markets: One for each symbol, in the order given.
         by_name: The same by name.
         next_ns: When the next step is due, Unix ns; 0 until the world has been started.
+        held: Indices of markets that are halted: orders into them are turned away.
     """
 
     def __init__(
@@ -252,6 +252,7 @@ class World:
         self._steps_per_ns = rate_per_s * _STEPS_PER_EVENT / _SECOND
         self._frozen = rate_per_s == 0 or self._shares[-1] <= 0
         self.next_ns = 0
+        self.held: set[int] = set()
 
     def start(self, now_ns: int) -> None:
         """Let time begin at ``now_ns``; later calls change nothing."""
@@ -269,16 +270,20 @@ class World:
         self.start(now_ns)
         steps = []
         while self.next_ns <= now_ns:
-            steps.append(self.step())
+            step = self.step()
+            if step is not None:
+                steps.append(step)
         return steps
 
-    def step(self) -> Step:
-        """Do what is due next, at `next_ns`."""
+    def step(self) -> Step | None:
+        """Do what is due next, at `next_ns`; `None` if the market is halted."""
         rng = self._rng
         ns = self.next_ns
         self.next_ns = ns + 1 + int(rng.expovariate(self._steps_per_ns))
         shares = self._shares
         index = bisect_right(shares, rng.random() * shares[-1]) if len(shares) > 1 else 0
+        if index in self.held:
+            return None
         market = self.markets[index]
         changes, trades = self._order(market)
         self._serial += 1 + int(rng.random() * 4)
@@ -296,8 +301,9 @@ class World:
         if draw() < 0.1:
             return self._aggress(market)
         # Drawn back to the starting depth from both sides, and never outside the bounds.
-        place = draw() < 0.5 + 0.4 * (_LEVELS_START - depth) / _LEVELS_START
-        if depth >= _LEVELS_MAX or (not place and depth > _LEVELS_MIN):
+        levels = market.spec.levels
+        place = draw() < 0.5 + 0.4 * (levels - depth) / levels
+        if depth >= levels * 2 or (not place and depth > levels // 2):
             ids = book.order_ids(side)
             return [book.cancel(ids[int(draw() * len(ids))])], []
         spec = market.spec
@@ -320,12 +326,12 @@ class World:
         other: Side = ASK if side == BID else BID
         reach = book.levels(other, 3)
         size = 1 + int(rng.expovariate(1 / spec.typical_lots) * 1.5)
-        if book.depth(other) <= _LEVELS_MIN + 2:
+        if book.depth(other) <= spec.levels // 2 + 2:
             size = min(size, max(reach[0][1] - 1, 1))
             if reach[0][1] == 1:  # would empty the level: add to it instead
                 return book.limit(other, reach[0][0], size)[1:]
             return book.market(side, size)[1:]
         size = min(size, sum(lots for _, lots in reach))
-        if rng.random() < 0.25 and book.depth(side) < _LEVELS_MAX:
+        if rng.random() < 0.25 and book.depth(side) < spec.levels * 2:
             return book.limit(side, reach[0][0], size)[1:]
         return book.market(side, size)[1:]

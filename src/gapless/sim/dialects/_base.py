@@ -20,6 +20,7 @@ from gapless.sim.numbers import Scale
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from gapless.sim.chain import ChainOptions
     from gapless.sim.exchange import Exchange
     from gapless.sim.session import SimSession
     from gapless.sim.world import BookView, Market, Step, SymbolSpec
@@ -56,6 +57,7 @@ class SimOptions:
         ban_s: Binance: length of the first ban with 418; each further one is twice as long.
         truth_topics: Topics in the truth log from the start; `None` for the default variants of
             all symbols.
+        chain: Deribit: an option chain beside the symbols, or `None`.
     """
 
     limits: bool = True
@@ -68,6 +70,7 @@ class SimOptions:
     list_unknown: bool = False
     ban_s: float = 120.0
     truth_topics: tuple[str, ...] | None = None
+    chain: ChainOptions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +268,7 @@ class Dialect(ABC):
         usual_symbols: What is traded where nothing else is asked for.
         invented: How symbols look that are made up where more are asked for.
         unsupported: Faults that this venue cannot have.
+        has_chain: Whether it can list an option chain.
         size_digits: Digits after the point of printed numbers; `None` prints as few as possible.
         replay: Whether the data come from a capture: then every topic is accepted, and none
             speaks by itself.
@@ -275,6 +279,7 @@ class Dialect(ABC):
     usual_symbols: ClassVar[tuple[str, ...]] = ()
     invented: ClassVar[str] = "SIM{:03}"
     unsupported: ClassVar[frozenset[str]] = frozenset()
+    has_chain: ClassVar[bool] = False
     size_digits: ClassVar[int | None] = None
 
     exchange: Exchange
@@ -285,6 +290,10 @@ class Dialect(ABC):
         self.scales: list[tuple[Scale, Scale]] = []
         self._topics: dict[tuple[str, int], Topic] = {}
         self._speaking: list[tuple[Topic, ...]] = []
+
+    def more_specs(self) -> list[SymbolSpec]:
+        """Return what is traded besides the symbols asked for."""
+        return []
 
     @classmethod
     def invented_symbol(cls, index: int) -> str:

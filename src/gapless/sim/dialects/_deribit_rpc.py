@@ -123,12 +123,18 @@ def _instrument(market: Market) -> dict[str, Any]:
 
 def _instruments(venue: Deribit, params: dict[str, Any], now_ns: int) -> Any:
     world = venue.exchange.world
-    currency, kind = params.get("currency", "any"), params.get("kind", "future")
-    return [
-        _instrument(market)
-        for market in (() if world is None else world.markets)
-        if currency in ("any", market.spec.base) and kind in ("any", "future")
-    ]
+    currency, kind = params.get("currency", "any"), params.get("kind", "any")
+    listed = []
+    for market in () if world is None else world.markets:
+        if venue.life is not None and venue.life.hides(market.spec.name):
+            continue
+        instrument = _instrument(market)
+        strike = None if venue.life is None else venue.life.instrument(market)
+        if strike is not None:
+            instrument |= strike
+        if currency in ("any", market.spec.base) and kind in ("any", instrument["kind"]):
+            listed.append(instrument)
+    return listed
 
 
 def _order_book(venue: Deribit, params: dict[str, Any], now_ns: int) -> Any:

@@ -22,6 +22,7 @@ import msgspec
 
 from gapless.sim.dialects import _deribit_topics as topics
 from gapless.sim.dialects._base import MS, SECOND, Dialect, Recorded, RestReply, SimOptions, Topic
+from gapless.sim.dialects._deribit_chain import ChainLife
 from gapless.sim.dialects._deribit_rpc import METHODS, RpcError, arguments_of
 from gapless.sim.limits import CreditBucket
 from gapless.sim.session import Refused
@@ -49,6 +50,9 @@ _CHANNEL: Final = re.compile(
     r"book\.(?P<grouped>[^.]+)\.(?:none|1|2|5|10|25|100|250)\.(?P<depth>1|10|20)\.(?P<each>100ms|agg2)"
     r"|(?P<kind>book|trades|ticker)\.(?P<name>[^.]+)\.(?P<every>raw|100ms|agg2)"
     r"|quote\.(?P<quote>[^.]+)"
+)
+_LIFECYCLE: Final = re.compile(
+    r"instrument\.state\.(?P<kind>any|option|future)\.(?P<currency>any|[A-Z]{2,10})"
 )
 _INTERVALS: Final = {"raw": 0, "100ms": 100 * MS, "agg2": SECOND}
 
@@ -92,10 +96,12 @@ class Deribit(Dialect):
     usual_symbols: ClassVar[tuple[str, ...]] = ("BTC-PERPETUAL", "ETH-PERPETUAL")
     invented: ClassVar[str] = "SIM{:03}-PERPETUAL"
     unsupported: ClassVar[frozenset[str]] = frozenset({"shutdown_notice"})
+    has_chain: ClassVar[bool] = True
 
     def __init__(self, options: SimOptions | None = None) -> None:
         super().__init__(options)
         self.under_maintenance = False
+        self.life = None if self.options.chain is None else ChainLife(self, self.options.chain)
         self._credits: dict[str, _Credits] = {}
 
     # -- what there is --------------------------------------------------------------------------
@@ -120,6 +126,9 @@ class Deribit(Dialect):
             )
         return specs
 
+    def more_specs(self) -> list[SymbolSpec]:
+        return [] if self.life is None else self.life.chain.specs()
+
     def default_topics(self, symbol: str) -> list[str]:
         return [
             f"trades.{symbol}.100ms",
@@ -131,13 +140,15 @@ class Deribit(Dialect):
     def make_topic(self, name: str, node: int) -> Topic | None:
         if name == "platform_state":
             return Topic(self, name, "platform", None, node)
+        if _LIFECYCLE.fullmatch(name):
+            return Topic(self, name, "lifecycle", None, node)
         match = _CHANNEL.fullmatch(name)
         world = self.exchange.world
         if match is None or world is None:
             return None
         symbol = match["grouped"] or match["name"] or match["quote"]
         market = world.by_name.get(symbol)
-        if market is None:
+        if market is None or (self.life is not None and self.life.hides(symbol)):
             return None
         if match["grouped"]:
             interval_ns, depth = _INTERVALS[match["each"]], int(match["depth"])
@@ -164,17 +175,24 @@ class Deribit(Dialect):
         world = self.exchange.world
         if world is None or self.exchange.faults.strike("refuse_symbol", symbol=name):
             return None
+        if self.life is not None and self.life.hides(name):
+            return None
         return world.by_name.get(name)
 
     # -- connections ----------------------------------------------------------------------------
 
     def admit(self, path: str, query: dict[str, str], peer_ip: str, now_ns: int) -> None:
+        self._begin(now_ns)
         if path.rstrip("/") not in PATHS:
             raise Refused(404)
         if self.options.limits:
             sessions = self.exchange.sessions.values()
             if sum(1 for s in sessions if s.peer_ip == peer_ip) >= CONNECTIONS_MAX:
                 raise Refused(429)
+
+    def _begin(self, now_ns: int) -> None:
+        if self.life is not None:
+            self.life.begin(now_ns)
 
     def opened(self, session: SimSession, query: dict[str, str], now_ns: int) -> None:
         session.state = _State()
@@ -360,6 +378,7 @@ class Deribit(Dialect):
     def rest(
         self, method: str, path: str, query: dict[str, str], peer_ip: str, now_ns: int
     ) -> RestReply:
+        self._begin(now_ns)
         if not path.startswith(_HTTP):
             return RestReply(404, {}, '{"jsonrpc":"2.0","error":{"code":-32601}}')
         name = path.removeprefix(_HTTP)

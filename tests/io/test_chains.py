@@ -1,0 +1,135 @@
+"""A feed on selectors, from end to end, in virtual time."""
+
+from __future__ import annotations
+
+import pytest
+from tests.simulation.stage import SECOND, Consumer, play
+
+from gapless.errors import UsageError
+from gapless.events import Gap
+from gapless.planning import Options, assemble, book, ticker, trades
+from gapless.sim.chain import ChainOptions
+
+CHAIN = ChainOptions(strikes=24, cycle_s=60, cycles=2)
+
+
+async def rest(stage, seconds):
+    until_ns = stage.clock.mono_ns() + int(seconds * SECOND)
+    await stage.until(lambda: stage.clock.mono_ns() >= until_ns, seconds + 1, 0.05)
+
+
+def live(test, *subscriptions, chain=CHAIN, **options):
+    async def main(stage):
+        async with stage.feed(*subscriptions, **options) as feed:
+            consumer = Consumer(feed)
+            await rest(stage, 2)
+            result = await test(stage, feed, consumer)
+            await consumer.stop()
+            return result
+
+    return play(main, chain=chain, truth_topics=(), rate=50.0)
+
+
+def symbols(feed):
+    return {topic.symbol for topic in feed.stats().topics}
+
+
+def listed(stage):
+    life = stage.exchange.dialect.life
+    return {name for name, state in life.chain.states.items() if state in {"open", "settlement"}}
+
+
+def test_a_selector_follows_the_chain_through_two_expiries():
+    async def test(stage, feed, consumer):
+        assert symbols(feed) == listed(stage)
+        first = symbols(feed)
+        await rest(stage, 140)
+        assert symbols(feed) == listed(stage)
+        assert len(first & symbols(feed)) == 16
+        assert not [event for event in consumer.events if isinstance(event, Gap)]
+        assert feed.stats().dials == 1
+
+    live(test, book("option:BTC"))
+
+
+def test_symbols_and_selectors_share_a_feed():
+    async def test(stage, feed, consumer):
+        assert symbols(feed) == {"BTC-PERPETUAL", "ETH-PERPETUAL"} | listed(stage)
+        await rest(stage, 30)
+        assert {event.symbol for event in consumer.events} >= {"BTC-PERPETUAL"}
+
+    live(test, trades("BTC-PERPETUAL", "ETH-PERPETUAL"), book("option:*"))
+
+
+@pytest.mark.parametrize(
+    ("selector", "count"),
+    [("option:BTC,calls", 12), ("option:BTC,expiry<=2m", 8), ("perp:*", 2), ("perp:ETH-*", 1)],
+)
+def test_only_what_is_picked_is_followed(selector, count):
+    async def test(stage, feed, consumer):
+        assert len(symbols(feed)) == count
+
+    live(test, ticker(selector))
+
+
+def test_what_falls_out_of_a_bound_is_unsubscribed():
+    async def test(stage, feed, consumer):
+        assert len(symbols(feed)) == 16
+        await rest(stage, 61)  # the third expiry is less than two minutes away by then
+        (session,) = stage.exchange.sessions.values()
+        held = {name.split(".")[1] for name in session.topics if name.startswith("book.")}
+        assert held == symbols(feed)
+        assert len(held) == 12
+        assert not [event for event in consumer.events if isinstance(event, Gap)]
+
+    live(test, book("option:BTC,expiry>=2m"))
+
+
+def test_news_missed_while_nobody_was_connected_are_made_up_for():
+    async def test(stage, feed, consumer):
+        await rest(stage, 50)
+        stage.inject("outage", for_s=20.0)
+        await rest(stage, 40)
+        assert symbols(feed) == listed(stage)
+        assert all(topic.trust == "live" for topic in feed.stats().topics)
+
+    live(test, book("option:BTC"))
+
+
+def test_with_two_lines_both_carry_what_comes():
+    async def test(stage, feed, consumer):
+        await rest(stage, 80)
+        held = [set(session.topics) for session in stage.exchange.sessions.values()]
+        assert len(held) == 2
+        assert held[0] == held[1]
+        books = {name.split(".")[1] for name in held[0] if name.startswith("book.")}
+        assert books == listed(stage)
+
+    live(test, book("option:BTC"), lines=2)
+
+
+def test_what_matters_most_is_subscribed_first():
+    async def test(stage, feed, consumer):
+        (line,) = feed._running().following.placement.lines
+        wanted = feed._running().following.topics_of(line)
+        first = [topic for topic in wanted if "PERPETUAL" in topic]
+        assert wanted[: len(first) + 1] == ("instrument.state.any.any", *first)
+
+    live(
+        test,
+        book("option:BTC"),
+        trades("BTC-PERPETUAL"),
+        book("BTC-PERPETUAL", priority=5),
+        trades("ETH-PERPETUAL", priority=1),
+    )
+
+
+@pytest.mark.parametrize("selector", ["option:", "option:BTC,size>=3"])
+def test_a_bad_selector_is_refused_before_any_io(selector):
+    with pytest.raises(UsageError):
+        assemble("deribit", (book(selector),), Options())
+
+
+def test_a_bad_channel_of_a_selector_is_refused_before_any_io():
+    with pytest.raises(UsageError, match="no channel"):
+        assemble("deribit", (book("option:BTC", variant="never"),), Options())
