@@ -13,7 +13,7 @@ from gapless.core.budget import Budget, Window
 from gapless.core.codec import Lifecycle
 from gapless.core.universe import Instrument, Selector
 from gapless.errors import DecodeError, DialFailed, RateLimited, RequestRejected
-from gapless.io.listings import ASK_NS, POLL_NS, Listings, Selection
+from gapless.io.listings import ASK_NS, POLL_NS, REQUESTS_MAX, Listings, Selection
 from gapless.testing import VirtualClock, run
 from gapless.venues._profile import RestGet
 
@@ -71,7 +71,7 @@ class Told:
 
 
 class Desk:
-    def __init__(self, clock, limit):
+    def __init__(self, clock, limit, more):
         self.clock, self.venue, self.told = clock, Venue(clock), Told()
         self.pool = Budget(Window(limit, 60 * SECOND))
         self.listings = Listings(
@@ -83,6 +83,7 @@ class Desk:
             clock,
             Random(1),
             self.told,
+            more,
         )
         self.task = asyncio.create_task(self.listings.run())
 
@@ -92,11 +93,11 @@ class Desk:
             self.task.result()
 
 
-def desk(test, limit=6000):
+def desk(test, limit=6000, more=None):
     clock = VirtualClock()
 
     async def main():
-        one = Desk(clock, limit)
+        one = Desk(clock, limit, more)
         try:
             return await test(one)
         finally:
@@ -173,6 +174,29 @@ def test_a_part_that_cannot_be_read_changes_nothing_and_the_next_endpoint_is_ask
         assert desk.told.followed == ["A", "B", "C", "NEW"]
 
     desk(test)
+
+
+def test_a_listing_goes_on_for_as_long_as_its_replies_name_more():
+    def more(request, body):
+        pages = {"/far": "/page-2", "/page-2": "/page-3"}
+        return (RestGet(pages[request.path], (), "weight", 10),) if request.path in pages else ()
+
+    async def test(desk):
+        await desk.for_(1)
+        assert [path for _, _, path in desk.venue.asked] == ["/near", "/far", "/page-2", "/page-3"]
+        assert desk.listings.reads == 1
+
+    desk(test, more=more)
+
+
+def test_a_listing_without_end_is_not_believed():
+    async def test(desk):
+        await desk.for_(1.4)
+        assert len(desk.venue.asked) == REQUESTS_MAX
+        assert len(desk.told.failures) == 1
+        assert desk.told.followed == []
+
+    desk(test, more=lambda request, body: (request,))
 
 
 def test_failures_grow_rarer():

@@ -15,22 +15,26 @@ from tests.venues.speech import survives as survives_in
 from gapless.core.codec import Ack, Listing, Refusal, Shutdown, Stray
 from gapless.core.sequence import Numbering
 from gapless.core.stream import SnapshotFrom
+from gapless.core.universe import Instrument
 from gapless.errors import DecodeError
-from gapless.events import Bbo, BookDelta, BookSnapshot, Origin, Ticker, Trade
-from gapless.venues.binance_spot import PROFILES, BinanceSpotCodec, BinanceSpotRest
+from gapless.events import Bbo, BookDelta, BookSnapshot, Origin, Texts, Ticker, Trade
+from gapless.venues.binance_spot import PROFILES, BinanceSpotCodec
 
 DEPTH, TRADES, AGG = "bnbbtc@depth@100ms", "bnbbtc@trade", "bnbbtc@aggTrade"
-BEST, TICKER = "bnbbtc@bookTicker", "bnbbtc@ticker"
-CODEC = BinanceSpotCodec(
-    origins(
-        "binance.spot",
-        {DEPTH: "book", TRADES: "trades", AGG: "trades", BEST: "bbo", TICKER: "ticker"},
-    )
-)
-REST = BinanceSpotRest()
+BEST, TICKER, TOP = "bnbbtc@bookTicker", "bnbbtc@ticker", "bnbbtc@depth20@100ms"
+TOPICS = {
+    DEPTH: "book",
+    TOP: "book",
+    TRADES: "trades",
+    AGG: "trades",
+    BEST: "bbo",
+    TICKER: "ticker",
+}
+CODEC = BinanceSpotCodec(origins("binance.spot", TOPICS))
 BOOK_ORIGIN = Origin("binance.spot", "book", "BNBBTC", DEPTH, "a", 1)
 
 (PROFILE,) = PROFILES
+REST = PROFILE.rest
 
 
 def push(stream, data):
@@ -93,6 +97,7 @@ DAY = {
     "v": "10000",
     "q": "18",
 }
+PARTIAL = {"lastUpdateId": 160, "bids": [["0.0024", "10"]], "asks": [["0.0026", "100"]]}
 ACK = {"result": None, "id": 1}
 LISTED = {"result": [TRADES, DEPTH], "id": 3}
 FAULT = {"code": 2, "msg": "Invalid request: unknown variant", "id": 1}
@@ -103,6 +108,7 @@ DATA = [
     push(AGG, AGG_TRADE),
     push(BEST, BOOK_TICKER),
     push(TICKER, DAY),
+    push(TOP, PARTIAL),
 ]
 MESSAGES = [*DATA, ACK, LISTED, FAULT, BYE, push("!serverShutdown", BYE)]
 
@@ -148,6 +154,14 @@ def test_an_empty_side_of_a_quote_has_neither_price_nor_size():
     empty = {"b": "0.00000000", "B": "0.00000000", "a": "0.00000000", "A": "0.00000000"}
     [event] = read(CODEC, push(BEST, BOOK_TICKER | empty))
     assert (event.bid, event.bid_size, event.ask, event.ask_size) == (None, None, None, None)
+
+
+def test_partial_depth_is_a_whole_book_without_symbol_type_or_time():
+    [event] = read(CODEC, push(TOP, PARTIAL))
+    assert isinstance(event, BookSnapshot)
+    assert (event.first, event.last, event.event_ns) == (160, 160, None)
+    assert (event.bids, event.asks) == ([(0.0024, 10.0)], [(0.0026, 100.0)])
+    assert event.origin.topic == TOP
 
 
 def test_a_ticker():
@@ -270,6 +284,73 @@ def test_what_is_no_snapshot_is_a_decode_error(body):
         REST.read_snapshot(body, BOOK_ORIGIN, RECV, MONO)
 
 
+def test_the_literal_digits_of_levels_are_kept_where_they_are_asked_for():
+    codec = BinanceSpotCodec(origins("binance.spot", TOPICS), texts=True)
+    sent = DEPTH_UPDATE | {"b": [["0.00240", "10.00"], ["0.0023", "0.0"]], "a": []}
+    [delta] = read(codec, push(DEPTH, sent))
+    assert delta.texts == Texts([("0.00240", "10.00"), ("0.0023", "0.0")], [])
+    assert delta.bids == [(0.0024, 10.0), (0.0023, 0.0)]
+    [image] = read(codec, push(TOP, PARTIAL))
+    assert image.texts == Texts([("0.0024", "10")], [("0.0026", "100")])
+    body = b'{"lastUpdateId":1,"bids":[["4.00000000","431.0"]],"asks":[]}'
+    snapshot = REST.read_snapshot(body, BOOK_ORIGIN, RECV, MONO, texts=True)
+    assert snapshot.texts == Texts([("4.00000000", "431.0")], [])
+    assert REST.read_snapshot(body, BOOK_ORIGIN, RECV, MONO).texts is None
+
+
+def test_past_trades_are_asked_for_by_number():
+    get = REST.trades(TRADES, "bnbbtc", 28457, 28459)
+    assert get.path == "/api/v3/historicalTrades"
+    assert dict(get.query) == {"symbol": "BNBBTC", "fromId": "28457", "limit": "3"}
+    assert (get.pool, get.units, get.body) == ("weight", 25, None)
+    get = REST.trades(AGG, "BNBBTC", 26129, 99999)
+    assert get.path == "/api/v3/aggTrades"
+    assert dict(get.query) == {"symbol": "BNBBTC", "fromId": "26129", "limit": "1000"}
+    assert (get.pool, get.units) == ("weight", 4)
+    assert REST.trades(DEPTH, "BNBBTC", 1, 2) is None
+
+
+def test_past_trades():
+    body = (
+        b'[{"id":28457,"price":"4.00000100","qty":"12.00000000","quoteQty":"48.000012",'
+        b'"time":1499865549590,"isBuyerMaker":true,"isBestMatch":true}]'
+    )
+    origin = Origin("binance.spot", "trades", "BNBBTC", TRADES, "a", 1)
+    [trade] = REST.read_trades(body, origin, RECV, MONO)
+    assert (trade.first, trade.last, trade.id) == (28457, 28457, "28457")
+    assert (trade.price, trade.size, trade.side) == (4.000001, 12.0, "sell")
+    assert (trade.event_ns, trade.recv_ns) == (1499865549590 * 10**6, RECV)
+
+
+def test_past_aggregate_trades():
+    body = (
+        b'[{"a":26129,"p":"0.01633102","q":"4.70443515","f":27781,"l":27781,'
+        b'"T":1498793709153,"m":true,"M":true}]'
+    )
+    origin = Origin("binance.spot", "trades", "BNBBTC", AGG, "a", 1)
+    [trade] = REST.read_trades(body, origin, RECV, MONO)
+    assert (trade.first, trade.last, trade.id, trade.side) == (26129, 26129, "26129", "sell")
+    assert (trade.price, trade.size) == (0.01633102, 4.70443515)
+    assert trade.event_ns == 1498793709153 * 10**6
+
+
+def test_what_is_traded_is_listed_without_the_sets_of_permissions():
+    [get] = REST.instruments()
+    assert (get.path, dict(get.query)) == ("/api/v3/exchangeInfo", {"showPermissionSets": "false"})
+    assert (get.pool, get.units) == ("weight", 20)
+    symbols = [
+        {"symbol": "ETHBTC", "status": "TRADING", "baseAsset": "ETH", "quoteAsset": "BTC"},
+        {"symbol": "OLDBTC", "status": "BREAK", "baseAsset": "OLD", "quoteAsset": "BTC"},
+        {"symbol": "XBTC", "status": "CANCEL_ONLY", "baseAsset": "X", "quoteAsset": "BTC"},
+    ]
+    body = json.dumps({"timezone": "UTC", "rateLimits": [], "symbols": symbols}).encode()
+    assert REST.read_instruments(body) == [
+        Instrument("ETHBTC", "spot", "ETH", "BTC", state="open"),
+        Instrument("OLDBTC", "spot", "OLD", "BTC", state="halted"),
+        Instrument("XBTC", "spot", "X", "BTC", state="halted"),
+    ]
+
+
 def test_an_error_body():
     assert REST.read_error(b'{"code":-1121,"msg":"Invalid symbol."}') == (-1121, "Invalid symbol.")
     assert REST.read_error(b'{"code":-1121,"msg":"\\u001b[2J"}') == (-1121, "\\x1b[2J")
@@ -366,6 +447,8 @@ def test_an_update_range_that_ends_before_it_begins_is_refused(order):
         push(TRADES, TRADE | {"p": ""}),
         push(AGG, TRADE),
         push(BEST, BOOK_TICKER | {"B": "-1"}),
+        push(TOP, DEPTH_UPDATE),
+        push(TOP, PARTIAL | {"lastUpdateId": -1}),
         push(BEST, None),
         {"stream": DEPTH},
         {"stream": 7},

@@ -10,18 +10,20 @@ from tests.venues.speech import JUNK, MONO, RECV, mutated, origins, planted, rea
 from tests.venues.speech import places as places_of
 from tests.venues.speech import survives as survives_in
 
-from gapless.core.codec import Ack, Heartbeat, Refusal, Status, Stray
+from gapless.core.codec import Ack, Asked, Heartbeat, Lifecycle, Refusal, Status, Stray
+from gapless.core.secrets import Secrets
 from gapless.core.sequence import Numbering
 from gapless.core.stream import SnapshotFrom
 from gapless.errors import DecodeError, UsageError
-from gapless.events import Bbo, BookDelta, BookSnapshot, Ticker, Trade
-from gapless.venues.deribit import PROFILES, DeribitCodec
+from gapless.events import Bbo, BookDelta, BookSnapshot, Texts, Ticker, Trade
+from gapless.venues.deribit import PROFILES, DeribitCodec, log_in
 
 BOOK, TRADES = "book.BTC-PERPETUAL.100ms", "trades.BTC-PERPETUAL.100ms"
 QUOTE, TICKER = "quote.BTC-PERPETUAL", "ticker.BTC-PERPETUAL.100ms"
-CODEC = DeribitCodec(
-    origins("deribit", {BOOK: "book", TRADES: "trades", QUOTE: "bbo", TICKER: "ticker"})
-)
+GROUPED = "book.ETH-PERPETUAL.none.10.100ms"
+TABLE = {BOOK: "book", TRADES: "trades", QUOTE: "bbo", TICKER: "ticker", GROUPED: "book"}
+CODEC = DeribitCodec(origins("deribit", TABLE))
+LITERAL = DeribitCodec(origins("deribit", TABLE), texts=True)
 
 (PROFILE,) = PROFILES
 
@@ -83,6 +85,23 @@ TICKED = {
     "best_ask_price": 36443,
     "best_ask_amount": 100,
 }
+IMAGE = {
+    "timestamp": 1554375447971,
+    "instrument_name": "ETH-PERPETUAL",
+    "change_id": 109615,
+    "bids": [[160, 40.0]],
+    "asks": [[161, 20.50]],
+}
+STATED = {"timestamp": 1553080940000, "state": "created", "instrument_name": "BTC-22MAR19"}
+OPTION = {
+    "timestamp": 1623060194301,
+    "mark_price": 0.0841,
+    "underlying_price": 2115.89,
+    "mark_iv": 60.0,
+    "bid_iv": 51.06,
+    "ask_iv": 0.0,
+    "greeks": {"vega": 0.46511, "theta": -5.09811, "rho": 0.16173, "gamma": 0.00134, "delta": -0.8},
+}
 GRANTED = {"jsonrpc": "2.0", "id": 7, "result": [BOOK, TRADES], "usOut": 1535043730126250}
 REFUSED = {
     "jsonrpc": "2.0",
@@ -106,6 +125,9 @@ MESSAGES = [
     REFUSED,
     BEAT,
     TEST,
+    push(GROUPED, IMAGE),
+    push(TICKER, OPTION),
+    push("instrument.state.any.any", STATED),
 ]
 DATA = MESSAGES[:5]
 
@@ -180,6 +202,42 @@ def test_a_ticker_of_an_option_lacks_what_options_have_not():
     assert (event.mark, event.bid, event.volume, event.funding) == (0.05, None, None, None)
 
 
+def test_a_ticker_of_an_option_has_volatilities_as_fractions_and_its_greeks():
+    [event] = read(CODEC, push(TICKER, OPTION))
+    assert (event.mark_iv, event.underlying) == (0.6, 2115.89)
+    assert event.bid_iv == pytest.approx(0.5106)
+    assert (event.delta, event.gamma, event.vega) == (-0.8, 0.00134, 0.46511)
+    assert (event.theta, event.rho) == (-5.09811, 0.16173)
+
+
+def test_trap_a_volatility_of_0_is_none():
+    [event] = read(CODEC, push(TICKER, OPTION))
+    assert event.ask_iv is None
+
+
+def test_a_grouped_book_is_whole_and_has_a_number_without_a_chain():
+    [event] = read(CODEC, push(GROUPED, IMAGE))
+    assert isinstance(event, BookSnapshot)
+    assert (event.first, event.last) == (109615, 109615)
+    assert (event.bids, event.asks) == ([(160.0, 40.0)], [(161.0, 20.5)])
+    assert event.event_ns == 1554375447971 * 10**6
+    spec = PROFILE.topic("book.none.10.100ms", "ETH-PERPETUAL")
+    assert (spec.topic, spec.channel, spec.depth) == (GROUPED, "book", 10)
+    assert (spec.numbering, spec.snapshot) == (Numbering.ORDERED, SnapshotFrom.EVERY)
+    assert PROFILE.recogniser()(GROUPED) == spec
+
+
+@pytest.mark.parametrize("order", [lambda message: message, reordered])
+def test_books_carry_their_literal_digits_if_asked(order):
+    text = json.dumps(order(push(BOOK, SNAPSHOT)), separators=(",", ":"))
+    [event] = read(LITERAL, text.replace("5042.34", "5042.340").replace("40]", "4.00e1]"))
+    assert event.texts == Texts([("5042.340", "30")], [("5042.64", "4.00e1")])
+    assert event.asks == [(5042.64, 40.0)]
+    text = json.dumps(order(push(GROUPED, IMAGE)), separators=(",", ":"))
+    [event] = read(LITERAL, text.replace("20.5", "20.50"))
+    assert event.texts == Texts([("160", "40.0")], [("161", "20.50")])
+
+
 @pytest.mark.parametrize("message", DATA)
 def test_the_order_of_keys_does_not_matter(message):
     assert read(CODEC, reordered(message)) == read(CODEC, message)
@@ -226,6 +284,25 @@ def test_the_state_of_the_platform_is_a_status():
 
 
 @pytest.mark.parametrize(
+    ("word", "state"),
+    [("created", "listed"), ("open", "open"), ("settlement", "settling"), ("delivered", "gone")],
+)
+def test_the_state_of_an_instrument_is_its_lifecycle(word, state):
+    message = push("instrument.state.any.any", STATED | {"state": word})
+    assert read(CODEC, message) == Lifecycle("BTC-22MAR19", state, 1553080940000 * 10**6)
+    assert read(CODEC, reordered(message)) == read(CODEC, message)
+
+
+def test_the_states_of_all_instruments_are_one_topic():
+    assert PROFILE.lifecycle_topics.value == ("instrument.state.any.any",)
+
+
+def test_a_state_that_is_not_known_is_told_as_it_is():
+    message = push("instrument.state.any.any", STATED | {"state": "re\nborn"})
+    assert read(CODEC, message) == Status("BTC-22MAR19: re\\nborn")
+
+
+@pytest.mark.parametrize(
     "message",
     [
         push("chart.trades.BTC-PERPETUAL.1", {"tick": 1}),
@@ -268,6 +345,34 @@ def test_requests_are_paid_from_the_pools_that_the_venue_states():
     assert (unsubscribe.kind, unsubscribe.pool, unsubscribe.units) == ("unsubscribe", "other", 500)
 
 
+def test_a_login_signs_time_and_nonce_and_shows_no_secret():
+    secrets = Secrets("AMANDA", "AMANDASECRECT_AMANDASECRECT_1234")
+    request = log_in(9, secrets, 1_576_074_319_000_999_999, "1iqt2wls")
+    assert (request.id, request.kind) == (9, "login")
+    assert (request.pool, request.units) == ("other", 500)
+    assert json.loads(request.text) == {
+        "jsonrpc": "2.0",
+        "id": 9,
+        "method": "public/auth",
+        "params": {
+            "grant_type": "client_signature",
+            "client_id": "AMANDA",
+            "timestamp": 1_576_074_319_000,
+            "nonce": "1iqt2wls",
+            "data": "",
+            # printf '1576074319000\\n1iqt2wls\\n' | openssl dgst -sha256 -hmac SECRET
+            "signature": "f8141c5d2af899b973bef7b136b824c7075c1095c572c966d7ce56bb45731321",
+        },
+    }
+    assert request.shown is not None
+    assert "AMANDA" not in request.shown
+    assert "f8141c5d" not in request.shown
+    assert CODEC.asked(request.shown) == CODEC.asked(request.text) == Asked("login", 9, ())
+    assert PROFILE.login_request is log_in
+    assert PROFILE.login_final is not None
+    assert 13004 in PROFILE.login_final.value  # invalid_credentials
+
+
 # -- the traps -----------------------------------------------------------------------
 
 
@@ -299,6 +404,10 @@ def test_trap_2_subscribes_are_paced_and_bounded():
 def test_trap_3_raw_channels_need_a_login_and_are_not_the_default():
     assert PROFILE.topic("book", "BTC-PERPETUAL").topic == BOOK
     assert PROFILE.topic("book.raw", "BTC-PERPETUAL").topic == "book.BTC-PERPETUAL.raw"
+    for name in ("book", "trades", "ticker"):
+        channel = next(channel for channel in PROFILE.channels if channel.name == name)
+        assert channel.private == {"raw"}
+        assert next(iter(channel.topics)) != "raw"
     message = {"id": 1, "error": {"code": 13778, "message": "raw_subscriptions_not_available"}}
     reading = read(CODEC, message)
     assert isinstance(reading, Refusal)
@@ -362,6 +471,10 @@ def test_a_change_that_follows_itself_or_its_future_is_refused(prev):
         push(BOOK, SNAPSHOT | {"bids": [["new", 1.0]]}),
         push(BOOK, SNAPSHOT | {"bids": None}),
         push(BOOK, None),
+        push(GROUPED, IMAGE | {"change_id": -1}),
+        push(GROUPED, IMAGE | {"bids": [["new", 1.0, 1.0]]}),
+        push(GROUPED, IMAGE | {"bids": [[1.0, -1.0]]}),
+        push("instrument.state.any.any", {"state": "open"}),
         push(TRADES, TRADE),
         push(TRADES, [TRADE | {"direction": "up"}]),
         push(TRADES, [TRADE | {"trade_seq": 1.5}]),
@@ -390,6 +503,7 @@ def test_what_the_documents_rule_out_is_a_decode_error(data):
 def test_junk_in_any_place_is_read_or_refused_and_never_worse(message, junk):
     for path in places_of(message):
         survives_in(CODEC, planted(message, path, junk))
+        survives_in(LITERAL, planted(message, path, junk))
 
 
 @given(mutated(MESSAGES))

@@ -94,6 +94,7 @@ class Driver:
         "_alarm",
         "_clock",
         "_codec",
+        "_counted_ns",
         "_counter",
         "_due_ns",
         "_loop",
@@ -141,6 +142,7 @@ class Driver:
         self._codec = codec
         self._read = codec.read
         self._counter = counter
+        self._counted_ns = 0  # when the newest frame came that it found in order
         self._streams = streams
         self._clock = clock
         self._overseer = overseer
@@ -154,10 +156,11 @@ class Driver:
     def on_text(self, text: str, mono_ns: int) -> None:
         """Take one message.  The hot path: nothing here may cost an object."""
         if self._tap is not None:
-            self._tap.received(self.conn, text, mono_ns, mono_ns + self.wall_offset_ns)
-        heard_ns, self.session.heard_ns = self.session.heard_ns, mono_ns
+            shown = self.session.shown(text)
+            self._tap.received(self.conn, shown, mono_ns, mono_ns + self.wall_offset_ns)
+        self.session.heard_ns = mono_ns
         try:
-            if self._counter is not None and self._hole(self._counter, text, heard_ns):
+            if self._counter is not None and self._hole(self._counter, text, mono_ns):
                 return
             out = self._read(text, mono_ns + self.wall_offset_ns, mono_ns)
         except DecodeError as error:
@@ -168,7 +171,11 @@ class Driver:
             self.data_ns = mono_ns
             streams = self._streams
             for event in out:
-                streams[event.origin.topic].offer(event)
+                stream = streams.get(event.origin.topic)
+                if stream is not None:
+                    stream.offer(event)
+                else:
+                    self.strays += 1  # a topic that is followed no more
         else:
             self._control(out, mono_ns)  # type: ignore[arg-type]  # a reading, as just seen
 
@@ -192,10 +199,14 @@ class Driver:
 
     def on_closed(self, cause: Exception) -> None:
         """Note the end of the transport, or a dial that failed."""
-        if self._tap is not None:
-            self._tap.closed(self.conn, f"{type(cause).__name__}: {cause}", *self._moment())
         self.transport = None
-        self._carry_out(self.session.lost(cause, self._clock.mono_ns()))
+        words = self.session.shown(f"{type(cause).__name__}: {cause}")
+        effects = self.session.lost(cause, self._clock.mono_ns())
+        if self._tap is not None:
+            planned = any(isinstance(effect, Ended) and effect.cause is None for effect in effects)
+            reason = "planned" if planned else words
+            self._tap.closed(self.conn, reason, *self._moment())
+        self._carry_out(effects)
 
     # -- what the overseer wants ------------------------------------------------------------
 
@@ -208,7 +219,7 @@ class Driver:
         if self._tap is not None:
             self._tap.opened(self.conn, url, *self._moment())
         self.transport = transport
-        self._carry_out(self.session.opened(self._clock.mono_ns()))
+        self._carry_out(self.session.opened(self._clock.mono_ns(), self._clock.wall_ns()))
 
     def retire(self, now_ns: int, *, drain: bool) -> None:
         """End as planned; with ``drain``, deliver what is under way first."""
@@ -243,13 +254,15 @@ class Driver:
 
     # -- effects ----------------------------------------------------------------------------
 
-    def _hole(self, counter: ConnectionCounter, text: str, heard_ns: int) -> bool:
+    def _hole(self, counter: ConnectionCounter, text: str, mono_ns: int) -> bool:
         """Follow the connection's own numbers; a hole concerns every topic, and ends it."""
         number = self._codec.number(text)
         missing = None if number is None else counter.follow(number)
-        if missing is None or self.covered_ns is not None:
+        if missing is None:
+            if number is not None:  # a pong, say, does not tell that nothing was lost before it
+                self._counted_ns = mono_ns
             return False
-        self.covered_ns = heard_ns
+        self.covered_ns = self._counted_ns
         self.abort(MessagesLost(*missing), self._clock.mono_ns())
         return True
 
@@ -263,11 +276,15 @@ class Driver:
         effects = self.session.control(reading, mono_ns)
         if effects:
             self._carry_out(effects)
-        if isinstance(reading, Bundle) and reading.events and not self.over:
+        if isinstance(reading, Bundle) and reading.events and self._read is not _nothing:
             self.frames += 1
             self.data_ns = mono_ns
             for event in reading.events:
-                self._streams[event.origin.topic].offer(event)
+                stream = self._streams.get(event.origin.topic)
+                if stream is not None:
+                    stream.offer(event)
+                else:
+                    self.strays += 1
 
     def _carry_out(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -280,7 +297,8 @@ class Driver:
             case Send():
                 if transport is not None:
                     if self._tap is not None:
-                        self._tap.sent(self.conn, effect.shown or effect.text, *self._moment())
+                        text = effect.text if effect.shown is None else effect.shown
+                        self._tap.sent(self.conn, text, *self._moment())
                     transport.send_text(effect.text)
             case Ping():
                 if transport is not None:
@@ -313,6 +331,7 @@ class Driver:
     def _mute(self) -> None:
         """Deliver nothing more: frames that cross our close are of no epoch."""
         self._read = _nothing
+        self._counter = None
 
     def _set_alarm(self) -> None:
         deadline_ns = self.session.deadline_ns

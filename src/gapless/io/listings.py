@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -20,7 +21,7 @@ from gapless.core.universe import Changes, Instrument, InstrumentState, Selector
 from gapless.errors import DecodeError, DialFailed, RateLimited, RequestRejected
 from gapless.io.clock import Clock
 from gapless.io.snapshots import RestClient
-from gapless.venues._profile import Rest, RestGet
+from gapless.venues._profile import MoreInstruments, Rest, RestGet
 
 __all__ = ["Listings", "Selection"]
 
@@ -38,6 +39,9 @@ FIRST_WAIT_NS: Final = 1_000_000_000
 MAX_WAIT_NS: Final = 60_000_000_000
 LISTED_MAX: Final = 200_000
 """Instruments of one listing at most; a longer one is not believed."""
+
+REQUESTS_MAX: Final = 64
+"""Requests for one listing at most; a venue that names more is not believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,7 @@ class Listings:
         clock: The time.
         rng: Source of jitter.
         follower: Who acts on changes.
+        more: Reads what else must be asked for, where one round of requests is not enough.
 
     Attributes:
         reads: Listings that were read whole.
@@ -90,6 +95,7 @@ class Listings:
         clock: Clock,
         rng: Random,
         follower: Follower,
+        more: MoreInstruments | None = None,
     ) -> None:
         self._universes = {each: Universe(each.selector) for each in selections}
         self._rest = rest
@@ -99,6 +105,7 @@ class Listings:
         self._clock = clock
         self._rng = rng
         self._follower = follower
+        self._more = more
         self._base = 0
         self._failures = 0
         self._asked = False
@@ -161,19 +168,23 @@ class Listings:
     async def _read_all(self) -> list[Instrument] | None:
         """Return everything that is listed, or `None` if a part of it could not be read."""
         listed: list[Instrument] = []
-        for request in self._rest.instruments():
+        wanted = deque(self._rest.instruments())
+        asked = 0
+        while wanted:
+            request = wanted.popleft()
+            asked += 1
             part = await self._read(request)
             if part is None:
                 return None
-            listed += part
-            if len(listed) > LISTED_MAX:
-                self._follower.listing_failed(
-                    DecodeError(f"a listing of more than {LISTED_MAX} instruments")
-                )
+            listed += part[0]
+            wanted += part[1]
+            if len(listed) > LISTED_MAX or (wanted and asked >= REQUESTS_MAX):
+                error = DecodeError(f"more than {LISTED_MAX} instruments or {REQUESTS_MAX} replies")
+                self._follower.listing_failed(error)
                 return None
         return listed
 
-    async def _read(self, request: RestGet) -> list[Instrument] | None:
+    async def _read(self, request: RestGet) -> tuple[list[Instrument], tuple[RestGet, ...]] | None:
         pool = self._pools[request.pool]
         while wait_ns := pool.wait_ns(self._clock.mono_ns(), request.units):
             await asyncio.sleep(wait_ns / 1e9)  # time is what is waited for
@@ -181,7 +192,8 @@ class Listings:
         base = self._bases[self._base % len(self._bases)]
         try:
             body = await self._client.get(base, request, self._rest)
-            return self._rest.read_instruments(body)
+            more = () if self._more is None else self._more(request, body)
+            return self._rest.read_instruments(body), more
         except RateLimited as error:
             wait_ns = MAX_WAIT_NS if error.retry_after_ns is None else error.retry_after_ns
             pool.close_until(self._clock.mono_ns() + wait_ns)

@@ -34,6 +34,7 @@ __all__ = [
     "Endpoints",
     "Fact",
     "LoginMaker",
+    "MoreInstruments",
     "Profile",
     "Rest",
     "RestGet",
@@ -220,6 +221,21 @@ class VenueBudgets:
     pools: Mapping[str, Budget]
 
 
+class MoreInstruments(Protocol):
+    """Reads what else must be asked for to list everything that is traded."""
+
+    def __call__(self, request: RestGet, body: bytes) -> tuple[RestGet, ...]:
+        """Return the next page, or the parts that a reply names; nothing if that was all.
+
+        Args:
+            request: One of `Rest.instruments`, or one that this has returned.
+            body: Its successful reply.
+
+        Raises:
+            gapless.errors.DecodeError: If the reply is not what the venue documents.
+        """
+
+
 class LoginMaker(Protocol):
     """Makes the request that logs a session in to read market data."""
 
@@ -245,7 +261,13 @@ class Profile:
         connection_counter: What counts every frame of a connection, if something does; see
             `Codec.number`.  A hole in it concerns every topic of the connection.
         symbol_signs: Signs that symbols of this venue have besides letters, digits and dashes.
+        hallmarks: Texts that a capture of this venue holds, and those of its siblings, whose
+            topics look the same, do not all; they tell captures apart.
+        more_instruments: Reads from one reply of a listing what else must be asked for, where one
+            round of requests cannot list everything.
         login_request: How a session logs in to read market data, where a channel needs it.
+        login_final: Codes with which the venue refuses a login for good; any other refusal is
+            tried again slowly.
     """
 
     name: str
@@ -267,11 +289,15 @@ class Profile:
     topics_per_connection: Fact[int | None]
     topic_bytes_per_connection: Fact[int | None]
     connection_counter: Fact[str | None]
+    ack_within_ns: Fact[int] = Fact(
+        10 * SECOND, "our own patience: no venue documents its own", "2026-11-22", "L"
+    )
     lifecycle_topics: Fact[tuple[str, ...] | None] = Fact(
         None, "no channel of listings is used", "2026-11-22", "L"
     )
     pools: Fact[Mapping[str, Limit]]
     login: Fact[str | None]
+    login_final: Fact[frozenset[int]] | None = None
     ack: Fact[str]
     checksum: Fact[str | None]
     compression: Fact[str | None]
@@ -282,9 +308,11 @@ class Profile:
     cutovers: Fact[tuple[str, ...]]
     channels: tuple[Channel, ...]
     symbol_signs: str = ""
+    hallmarks: tuple[str, ...] = ()
     traps: tuple[str, ...]
     codec: CodecMaker = field(repr=False)
     rest: Rest | None = field(repr=False)
+    more_instruments: MoreInstruments | None = field(default=None, repr=False)
     login_request: LoginMaker | None = field(default=None, repr=False)
 
     def facts(self) -> Iterator[tuple[str, Fact[object]]]:
@@ -359,6 +387,13 @@ class Profile:
         chosen = variant or next(iter(found.topics))
         having = found.having(chosen) or found
         return having.paths.get(chosen, self.endpoints.value.path)
+
+    def needs_login(self, channel: str) -> bool:
+        """Return whether a channel, with or without a variant, is served after a login only."""
+        name, _, variant = channel.partition(".")
+        found = next(c for c in self.channels if c.name == name)
+        chosen = variant or next(iter(found.topics))
+        return chosen in (found.having(chosen) or found).private
 
     def _spec(self, channel: Channel, variant: str, symbol: str) -> TopicSpec:
         return TopicSpec(

@@ -8,30 +8,30 @@ exists, therefore the subscriptions are listed afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from gapless.core.budget import Window
-from gapless.core.codec import Ack, Asked, Listing, Reading, Refusal, Request, Shutdown, Stray
 from gapless.core.sequence import Numbering
 from gapless.core.stream import SnapshotFrom
 from gapless.core.universe import Instrument
-from gapless.errors import DecodeError, printable
-from gapless.events import (
-    Bbo,
-    BookDelta,
-    BookSnapshot,
-    Event,
-    Origin,
-    Side,
-    Texts,
-    Ticker,
-    Trade,
+from gapless.errors import DecodeError
+from gapless.events import BookDelta, BookSnapshot, Event, Origin
+from gapless.venues._binance import (
+    ERRORS,
+    Level,
+    Millis,
+    Number,
+    StreamCodec,
+    read_agg_trade,
+    read_best,
+    read_day,
+    read_trade,
 )
+from gapless.venues._binance_rest import BinanceRest, state_of
 from gapless.venues._profile import (
     MS,
     SECOND,
@@ -43,7 +43,7 @@ from gapless.venues._profile import (
     RestGet,
 )
 
-__all__ = ["PROFILES", "BinanceSpotCodec", "BinanceSpotRest"]
+__all__ = ["PROFILES", "BinanceSpotCodec"]
 
 _READ: Final = "2026-07-21"
 _WS: Final = "binance-spot-api-docs/web-socket-streams.md"
@@ -54,14 +54,7 @@ _LOG: Final = "binance-spot-api-docs/CHANGELOG.md"
 DEPTH_LIMIT: Final = 1000  # levels a side; weight 50.  5,000 would cost 250.
 DEPTH_WEIGHT: Final = 50
 
-Number = Annotated[int, Meta(ge=0, lt=2**62)]
-Millis = Annotated[int, Meta(ge=0, lt=2**53)]
-# The bounds keep out NaN and the infinities, which a text can spell and JSON cannot.
-Price = Annotated[float, Meta(ge=0, le=1e300)]
-Size = Annotated[float, Meta(ge=0, le=1e300)]
-Level = tuple[Price, Size]
-
-_HEAD: Final = '{"stream":"'
+_LEVELS: Final = (5, 10, 20)  # of partial depth
 
 
 class _Depth(Struct, gc=False):
@@ -72,332 +65,94 @@ class _Depth(Struct, gc=False):
     a: list[Level]
 
 
-class _Trade(Struct, gc=False):
-    t: Number
-    p: Price
-    q: Size
-    T: Millis
-    m: bool
-
-
-class _AggTrade(Struct, gc=False):
-    a: Number
-    p: Price
-    q: Size
-    T: Millis
-    m: bool
-
-
-class _BookTicker(Struct, gc=False):
-    u: Number
-    b: Price
-    B: Size
-    a: Price
-    A: Size
-
-
-class _Ticker(Struct, gc=False):
-    E: Millis
-    c: Price
-    b: Price
-    a: Price
-    v: Size
+class _Partial(Struct, gc=False):
+    lastUpdateId: Number  # noqa: N815  # the venue's name
+    bids: list[Level]
+    asks: list[Level]
 
 
 class _DepthFrame(Struct, gc=False):
     data: _Depth
 
 
-class _TradeFrame(Struct, gc=False):
-    data: _Trade
+class _PartialFrame(Struct, gc=False):
+    data: _Partial
 
 
-class _AggTradeFrame(Struct, gc=False):
-    data: _AggTrade
+class _Symbol(Struct, gc=False):
+    symbol: str
+    baseAsset: str  # noqa: N815  # the venue's name
+    quoteAsset: str  # noqa: N815
+    status: str = ""
 
 
-class _BookTickerFrame(Struct, gc=False):
-    data: _BookTicker
+class _Listing(Struct, gc=False):
+    symbols: list[_Symbol]
 
 
-class _TickerFrame(Struct, gc=False):
-    data: _Ticker
-
-
-class _Inner(Struct, gc=False):
-    e: str | None = None
-
-
-class _Fault(Struct, gc=False):
-    code: int
-    msg: str = ""
-
-
-class _Frame(Struct, gc=False):
-    stream: str | None = None
-    data: _Inner | list[msgspec.Raw] | None = None
-    event: _Inner | None = None
-    id: int | None = None
-    result: msgspec.Raw = msgspec.Raw(b"")
-    code: int | None = None
-    msg: str = ""
-    error: _Fault | None = None
-    e: str | None = None
-
-
-class _Snapshot(Struct, gc=False):
-    lastUpdateId: Number  # noqa: N815  # the venue's name
-    bids: list[Level]
-    asks: list[Level]
-
-
-class _Asked(Struct, gc=False):
-    method: str = ""
-    params: tuple[str, ...] = ()
-    id: int | None = None
-
-
-class _TextDepth(Struct, gc=False):
-    b: list[tuple[str, str]]
-    a: list[tuple[str, str]]
-
-
-class _TextFrame(Struct, gc=False):
-    data: _TextDepth
-
-
-class _TextSnapshot(Struct, gc=False):
-    bids: list[tuple[str, str]]
-    asks: list[tuple[str, str]]
-
-
-_decode_asked = msgspec.json.Decoder(_Asked).decode
-_decode_texts = msgspec.json.Decoder(_TextFrame).decode
-_decode_snapshot_texts = msgspec.json.Decoder(_TextSnapshot).decode
 # Numbers arrive as text, hence not strict.
 _decode_depth = msgspec.json.Decoder(_DepthFrame, strict=False).decode
-_decode_trade = msgspec.json.Decoder(_TradeFrame, strict=False).decode
-_decode_agg_trade = msgspec.json.Decoder(_AggTradeFrame, strict=False).decode
-_decode_book_ticker = msgspec.json.Decoder(_BookTickerFrame, strict=False).decode
-_decode_ticker = msgspec.json.Decoder(_TickerFrame, strict=False).decode
-_decode_frame = msgspec.json.Decoder(_Frame).decode
-_decode_snapshot = msgspec.json.Decoder(_Snapshot, strict=False).decode
-_decode_fault = msgspec.json.Decoder(_Fault).decode
-_decode_names = msgspec.json.Decoder(list[str]).decode
-_encode = msgspec.json.encode
+_decode_partial = msgspec.json.Decoder(_PartialFrame, strict=False).decode
+_decode_listing = msgspec.json.Decoder(_Listing).decode
 
 
-class BinanceSpotCodec:
-    """The dialect for one session on the combined endpoint.
-
-    Args:
-        origins: The topics of this session, by the venue's name.
-    """
-
-    __slots__ = ("_origins", "_texts")
-
-    def __init__(self, origins: Mapping[str, Origin], *, texts: bool = False) -> None:
-        self._origins = origins
-        self._texts = texts
-
-    def setup(self, next_id: int) -> list[Request]:
-        """Return nothing: the endpoint's path says all."""
-        del next_id
-        return []
-
-    def subscribe(self, next_id: int, topics: tuple[str, ...]) -> list[Request]:
-        return [Request(next_id, "subscribe", _call(next_id, "SUBSCRIBE", topics), topics)]
-
-    def unsubscribe(self, next_id: int, topics: tuple[str, ...]) -> list[Request]:
-        return [Request(next_id, "unsubscribe", _call(next_id, "UNSUBSCRIBE", topics), topics)]
-
-    def beat(self, next_id: int) -> None:
-        """Return nothing: answering the venue's pings is enough."""
-        del next_id
-
-    def number(self, text: str) -> None:
-        """Return nothing: the venue does not count the frames of a connection."""
-        del text
-
-    def asked(self, text: str) -> Asked | None:
-        """Read a request; see `gapless.core.codec.Codec.asked`."""
-        try:
-            call = _decode_asked(text)
-        except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
-            raise DecodeError(f"not a request of this venue: {printable(str(error))}") from error
-        match call.method:
-            case "SUBSCRIBE":
-                return Asked("subscribe", call.id, call.params)
-            case "UNSUBSCRIBE":
-                return Asked("unsubscribe", call.id, call.params)
-            case _:
-                return Asked("listing", call.id, ())
-
-    def once_live(self, request_id: int) -> Request | None:
-        call = _encode({"method": "LIST_SUBSCRIPTIONS", "id": request_id}).decode()
-        return Request(request_id, "listing", call)
-
-    def read(self, text: str, recv_ns: int, mono_ns: int) -> list[Event] | Reading:
-        """Read one frame; see `gapless.core.codec.Codec.read`."""
-        try:
-            if text.startswith(_HEAD):  # the usual order of keys; any other works below
-                topic = text[11 : text.index('"', 11)]
-                origin = self._origins.get(topic)
-                if origin is not None:
-                    return [self._event(origin, text, recv_ns, mono_ns)]
-            return self._read_any(_decode_frame(text), text, recv_ns, mono_ns)
-        except (msgspec.MsgspecError, RecursionError, ValueError) as error:
-            raise DecodeError(f"not a frame of this venue: {printable(str(error))}") from error
-
-    def _read_any(
-        self, frame: _Frame, text: str, recv_ns: int, mono_ns: int
-    ) -> list[Event] | Reading:
-        inner = frame.event or frame.data
-        event = inner.e if isinstance(inner, _Inner) else frame.e
-        if event == "serverShutdown":
-            return Shutdown("serverShutdown")
-        if frame.stream is not None:
-            origin = self._origins.get(frame.stream)
-            if origin is not None:
-                return [self._event(origin, text, recv_ns, mono_ns)]
-            return Stray(f"stream {printable(frame.stream)}")
-        fault = frame.error
-        if fault is None and frame.code is not None:
-            fault = _Fault(frame.code, frame.msg)
-        if fault is not None:
-            return Refusal(frame.id, fault.code, printable(fault.msg), fault.code in _LIMITED)
-        if frame.id is not None:
-            result = bytes(frame.result)
-            if result.startswith(b"["):
-                return Listing(frame.id, tuple(_decode_names(result)))
-            return Ack(frame.id)
-        return Stray(f"event {printable(event or 'none')}")
-
-    def _event(self, origin: Origin, text: str, recv_ns: int, mono_ns: int) -> Event:
-        event = _event(origin, text, recv_ns, mono_ns)
-        if self._texts and isinstance(event, BookDelta):
-            data = _decode_texts(text).data
-            return msgspec.structs.replace(event, texts=Texts(data.b, data.a))
-        return event
+def _read_depth(origin: Origin, text: str, recv_ns: int, mono_ns: int) -> Event:
+    depth = _decode_depth(text).data
+    if depth.u < depth.U:
+        raise DecodeError(f"update range {depth.U}..{depth.u} is empty")
+    return BookDelta(origin, recv_ns, mono_ns, depth.E * MS, depth.U, depth.u, depth.b, depth.a)
 
 
-def _event(origin: Origin, text: str, recv_ns: int, mono_ns: int) -> Event:
-    match origin.channel:
-        case "book":
-            depth = _decode_depth(text).data
-            if depth.u < depth.U:
-                raise DecodeError(f"update range {depth.U}..{depth.u} is empty")
-            return BookDelta(
-                origin, recv_ns, mono_ns, depth.E * MS, depth.U, depth.u, depth.b, depth.a
-            )
-        case "trades":
-            return _trade(origin, text, recv_ns, mono_ns)
-        case "bbo":
-            best = _decode_book_ticker(text).data
-            return Bbo(
-                origin,
-                recv_ns,
-                mono_ns,
-                None,
-                best.u,
-                best.u,
-                best.b if best.B else None,
-                best.B or None,
-                best.a if best.A else None,
-                best.A or None,
-            )
-        case _:
-            tick = _decode_ticker(text).data
-            return Ticker(
-                origin,
-                recv_ns,
-                mono_ns,
-                tick.E * MS,
-                None,
-                None,
-                tick.c,
-                bid=tick.b or None,
-                ask=tick.a or None,
-                volume=tick.v,
-            )
+def _read_partial(origin: Origin, text: str, recv_ns: int, mono_ns: int) -> Event:
+    """Read partial depth, which carries neither symbol nor type nor time."""
+    image = _decode_partial(text).data
+    last = image.lastUpdateId
+    return BookSnapshot(origin, recv_ns, mono_ns, None, last, last, image.bids, image.asks)
 
 
-def _trade(origin: Origin, text: str, recv_ns: int, mono_ns: int) -> Event:
-    if origin.topic.endswith("@aggTrade"):
-        agg = _decode_agg_trade(text).data
-        number, price, size, time, maker = agg.a, agg.p, agg.q, agg.T, agg.m
-    else:
-        trade = _decode_trade(text).data
-        number, price, size, time, maker = trade.t, trade.p, trade.q, trade.T, trade.m
-    # "m" says that the buyer was the maker, so the taker sold.
-    side: Side = "sell" if maker else "buy"
-    return Trade(
-        origin, recv_ns, mono_ns, time * MS, number, number, str(number), price, size, side
+def _read_listing(body: bytes) -> list[Instrument]:
+    return [
+        Instrument(
+            item.symbol, "spot", item.baseAsset, item.quoteAsset, None, state_of(item.status)
+        )
+        for item in _decode_listing(body).symbols
+    ]
+
+
+_DIFF: Final = ("depth@100ms", "depth")
+_PARTIAL: Final = tuple(f"depth{n}{every}" for n in _LEVELS for every in ("@100ms", ""))
+
+
+class BinanceSpotCodec(StreamCodec):
+    """The dialect for one session."""
+
+    __slots__ = ()
+
+    readers = MappingProxyType(
+        {
+            **dict.fromkeys(_DIFF, _read_depth),
+            **dict.fromkeys(_PARTIAL, _read_partial),
+            "trade": read_trade,
+            "aggTrade": read_agg_trade,
+            "bookTicker": read_best,
+            "ticker": read_day,
+        }
+    )
+    bare = MappingProxyType(
+        {
+            "depthUpdate": _DIFF,
+            "trade": ("trade",),
+            "aggTrade": ("aggTrade",),
+            "bookTicker": ("bookTicker",),
+            "24hrTicker": ("ticker",),
+        }
     )
 
 
-class BinanceSpotRest:
-    """Depth snapshots over REST."""
-
-    def snapshot(self, symbol: str) -> RestGet:
-        """Return the request for a book of `DEPTH_LIMIT` levels a side."""
-        query = (("symbol", symbol.upper()), ("limit", str(DEPTH_LIMIT)))
-        return RestGet("/api/v3/depth", query, "weight", DEPTH_WEIGHT)
-
-    def read_snapshot(
-        self, body: bytes, origin: Origin, recv_ns: int, mono_ns: int, *, texts: bool = False
-    ) -> BookSnapshot:
-        """Read a depth reply; see `gapless.venues._profile.Rest.read_snapshot`."""
-        try:
-            data = _decode_snapshot(body)
-        except (msgspec.MsgspecError, RecursionError, ValueError) as error:
-            raise DecodeError(f"not a depth snapshot: {printable(str(error))}") from error
-        last = data.lastUpdateId
-        literal = None
-        if texts:
-            sent = _decode_snapshot_texts(body)
-            literal = Texts(sent.bids, sent.asks)
-        return BookSnapshot(
-            origin, recv_ns, mono_ns, None, last, last, data.bids, data.asks, literal
-        )
-
-    def trades(self, topic: str, symbol: str, first: int, last: int) -> None:
-        del topic, symbol, first, last
-
-    def read_trades(self, body: bytes, origin: Origin, recv_ns: int, mono_ns: int) -> list[Trade]:
-        raise NotImplementedError
-
-    def instruments(self) -> tuple[RestGet, ...]:
-        return ()
-
-    def read_instruments(self, body: bytes) -> list[Instrument]:
-        raise NotImplementedError
-
-    def read_error(self, body: bytes) -> tuple[int, str] | None:
-        """Return code and text of an error body, or `None` if it is not one."""
-        try:
-            fault = _decode_fault(body)
-        except (msgspec.MsgspecError, RecursionError, ValueError):
-            return None
-        return fault.code, printable(fault.msg)
-
-
-def _call(request_id: int, method: str, topics: tuple[str, ...]) -> str:
-    return _encode({"method": method, "params": topics, "id": request_id}).decode()
-
-
-_LIMITED: Final = frozenset({-1003})
-
-_ERRORS: Final = MappingProxyType(
-    {
-        0: "unknown property: RequestRejected",
-        1: "invalid value type: RequestRejected",
-        2: "invalid request: SubscriptionRejected",
-        3: "invalid JSON: RequestRejected",
-        -1003: "too many requests: RateLimited",
-        -1121: "invalid symbol: SubscriptionRejected",
-    }
-)
+# Without the sets of permissions the list is a fraction as long.
+_LIST: Final = RestGet("/api/v3/exchangeInfo", (("showPermissionSets", "false"),), "weight", 20)
+_PAST: Final = MappingProxyType({"trade": ("historicalTrades", 25), "aggTrade": ("aggTrades", 4)})
+REST: Final = BinanceRest("/api/v3", (DEPTH_LIMIT, DEPTH_WEIGHT), _PAST, _LIST, _read_listing)
 
 _PROFILE: Final = Profile(
     name="binance.spot",
@@ -453,7 +208,7 @@ _PROFILE: Final = Profile(
         MappingProxyType({"weight": Window(6000, 60 * SECOND)}),
         f"{_REST}, Limits",
         _READ,
-        note=f"depth of {DEPTH_LIMIT} levels costs {DEPTH_WEIGHT}",
+        note=f"depth of {DEPTH_LIMIT} levels costs {DEPTH_WEIGHT}; past trades 25, aggregate 4",
     ),
     login=Fact(None, _WS, _READ, note="market data needs none"),
     ack=Fact(
@@ -464,7 +219,7 @@ _PROFILE: Final = Profile(
     checksum=Fact(None, _WS, _READ, note="none; the ranges U..u are the proof"),
     compression=Fact(None, "not documented", _READ, "L", "none is offered"),
     maintenance=Fact("GET /sapi/v1/system/status; no message on the stream", _REST, _READ, "M"),
-    errors=Fact(_ERRORS, f"{_WS}, Error messages; {_ERR}", _READ),
+    errors=Fact(ERRORS, f"{_WS}, Error messages; {_ERR}", _READ),
     framing=Fact(
         "JSON text; combined streams wrap as {stream, data}; requests carry an id", _WS, _READ
     ),
@@ -508,6 +263,29 @@ _PROFILE: Final = Profile(
                 note="fetch again while lastUpdateId < first U; drop u <= lastUpdateId",
             ),
             speaks_on_subscribe=Fact(False, _WS, _READ),
+            unlike=(
+                Channel(
+                    name="book",
+                    topics=MappingProxyType(
+                        {
+                            **{f"top{n}": f"{{lower}}@depth{n}@100ms" for n in _LEVELS},
+                            **{f"top{n}-1000ms": f"{{lower}}@depth{n}" for n in _LEVELS},
+                        }
+                    ),
+                    numbering=Fact(
+                        Numbering.ORDERED,
+                        f"{_WS}, Partial Book Depth Streams",
+                        _READ,
+                        note="lastUpdateId orders the images; it does not rise by one",
+                    ),
+                    arbitration=Arbitration.BY_SEQUENCE,
+                    snapshot=Fact(SnapshotFrom.EVERY, f"{_WS}, Partial Book Depth Streams", _READ),
+                    speaks_on_subscribe=Fact(False, _WS, _READ),
+                    depths=MappingProxyType(
+                        {f"top{n}{every}": n for n in _LEVELS for every in ("", "-1000ms")}
+                    ),
+                ),
+            ),
         ),
         Channel(
             name="bbo",
@@ -539,7 +317,7 @@ _PROFILE: Final = Profile(
         "A quiet symbol is silent: liveness must come from pings or another stream.",
     ),
     codec=BinanceSpotCodec,
-    rest=BinanceSpotRest(),
+    rest=REST,
 )
 
 PROFILES: Final = (_PROFILE,)

@@ -7,6 +7,8 @@ instrument.  The reply to a subscribe lists what was really granted.
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Final, Literal
@@ -19,16 +21,19 @@ from gapless.core.codec import (
     Ack,
     Asked,
     Heartbeat,
+    Lifecycle,
     Reading,
     Refusal,
     Request,
     Status,
     Stray,
 )
+from gapless.core.secrets import Secrets
 from gapless.core.sequence import Numbering
 from gapless.core.stream import SnapshotFrom
 from gapless.errors import DecodeError, printable
-from gapless.events import Bbo, BookDelta, BookSnapshot, Event, Origin, Texts, Ticker, Trade
+from gapless.events import Bbo, BookDelta, BookSnapshot, Event, Origin, Texts, Ticker
+from gapless.venues._deribit_rest import STATES, DeribitRest, TradeData, read_trade
 from gapless.venues._profile import (
     MS,
     Arbitration,
@@ -38,7 +43,7 @@ from gapless.venues._profile import (
     Profile,
 )
 
-__all__ = ["PROFILES", "DeribitCodec"]
+__all__ = ["LIFECYCLE", "PLATFORM", "PROFILES", "DeribitCodec", "log_in"]
 
 _READ: Final = "2026-11-22"
 _CM: Final = "docs.deribit.com, Connection management"
@@ -48,17 +53,20 @@ _NT: Final = "docs.deribit.com, Notifications"
 _ER: Final = "docs.deribit.com, Errors (full table)"
 _MD: Final = "docs.deribit.com, Market data best practices"
 _BK: Final = "docs.deribit.com, book channel"
+_GB: Final = "docs.deribit.com, book channel with group and depth"
 _SUB: Final = "docs.deribit.com, public/subscribe"
 
 PLATFORM: Final = "platform_state"
+LIFECYCLE: Final = "instrument.state."
 HEARTBEAT_S: Final = 30  # recommended 30 to 60 s: Usage policy
 
 Number = Annotated[int, Meta(ge=0, lt=2**62)]
-Millis = Annotated[int, Meta(ge=0, lt=2**53)]
+Millis = Annotated[int, Meta(ge=0, lt=2**43)]  # as nanoseconds it fits 64 bits
 Size = Annotated[float, Meta(ge=0)]
 Level = tuple[Literal["new", "change", "delete"], float, Size]
 
 _BOOK_HEAD: Final = '{"jsonrpc":"2.0","method":"subscription","params":{"channel":"book.'
+_GROUPED: Final = ".none."  # in the topic of a book that comes whole
 _TOPIC_AT: Final = len(_BOOK_HEAD) - len("book.")
 
 
@@ -79,13 +87,11 @@ class _BookFrame(Struct, gc=False):
     params: _BookParams
 
 
-class _Trade(Struct, gc=False):
-    trade_id: str
-    trade_seq: Number
+class _Grouped(Struct, gc=False):
     timestamp: Millis
-    price: float
-    amount: Size
-    direction: Literal["buy", "sell"]
+    change_id: Number
+    bids: list[tuple[float, Size]]
+    asks: list[tuple[float, Size]]
 
 
 class _Quote(Struct, gc=False):
@@ -100,6 +106,14 @@ class _Volume(Struct, gc=False):
     volume: float | None = None
 
 
+class _Greeks(Struct, gc=False):
+    delta: float | None = None
+    gamma: float | None = None
+    vega: float | None = None
+    theta: float | None = None
+    rho: float | None = None
+
+
 class _Ticker(Struct, gc=False):
     timestamp: Millis
     last_price: float | None = None
@@ -110,6 +124,17 @@ class _Ticker(Struct, gc=False):
     open_interest: float | None = None
     current_funding: float | None = None
     stats: _Volume | None = None
+    underlying_price: float | None = None
+    mark_iv: float | None = None
+    bid_iv: float | None = None
+    ask_iv: float | None = None
+    greeks: _Greeks | None = None
+
+
+class _State(Struct, gc=False):
+    instrument_name: str
+    state: str
+    timestamp: Millis | None = None
 
 
 class _Error(Struct, gc=False):
@@ -148,6 +173,11 @@ class _RawBook(Struct, gc=False):
     asks: list[tuple[str, msgspec.Raw, msgspec.Raw]]
 
 
+class _RawGrouped(Struct, gc=False):
+    bids: list[tuple[msgspec.Raw, msgspec.Raw]]
+    asks: list[tuple[msgspec.Raw, msgspec.Raw]]
+
+
 class _RawParams(Struct, gc=False):
     data: _RawBook
 
@@ -161,9 +191,13 @@ _decode_raw_frame = msgspec.json.Decoder(_RawFrame).decode
 _decode_book_frame = msgspec.json.Decoder(_BookFrame).decode
 _decode_frame = msgspec.json.Decoder(_Frame).decode
 _decode_book = msgspec.json.Decoder(_Book).decode
-_decode_trades = msgspec.json.Decoder(list[_Trade]).decode
+_decode_raw_book = msgspec.json.Decoder(_RawBook).decode
+_decode_grouped = msgspec.json.Decoder(_Grouped).decode
+_decode_raw_grouped = msgspec.json.Decoder(_RawGrouped).decode
+_decode_trades = msgspec.json.Decoder(list[TradeData]).decode
 _decode_quote = msgspec.json.Decoder(_Quote).decode
 _decode_ticker = msgspec.json.Decoder(_Ticker).decode
+_decode_state = msgspec.json.Decoder(_State).decode
 _decode_names = msgspec.json.Decoder(list[str]).decode
 _encode = msgspec.json.encode
 
@@ -227,10 +261,13 @@ class DeribitCodec:
         """Read one frame; see `gapless.core.codec.Codec.read`."""
         try:
             if text.startswith(_BOOK_HEAD):  # the usual order of keys; any other works below
-                origin = self._origins.get(text[_TOPIC_AT : text.find('"', _TOPIC_AT)])
+                topic = text[_TOPIC_AT : text.find('"', _TOPIC_AT)]
+                origin = None if _GROUPED in topic else self._origins.get(topic)
                 if origin is not None:
                     event = _book(origin, _decode_book_frame(text).params.data, recv_ns, mono_ns)
-                    return [_with_texts(event, text) if self._texts else event]
+                    if self._texts:
+                        event = _with_texts(event, _decode_raw_frame(text).params.data)
+                    return [event]
             return self._read_any(_decode_frame(text), recv_ns, mono_ns)
         except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
             raise DecodeError(f"not a frame of this venue: {printable(str(error))}") from error
@@ -260,12 +297,22 @@ class DeribitCodec:
         if origin is None:
             if channel.startswith(PLATFORM):
                 return Status(printable(bytes(data).decode(errors="replace")))
+            if channel.startswith(LIFECYCLE):
+                return _lifecycle(_decode_state(data))
             return Stray(f"channel {printable(channel)}")
         match origin.channel:
+            case "book" if _GROUPED in channel:
+                event = _grouped(origin, _decode_grouped(data), recv_ns, mono_ns)
+                if self._texts:
+                    sent = _decode_raw_grouped(data)
+                    texts = Texts([_text(*x) for x in sent.bids], [_text(*x) for x in sent.asks])
+                    event = msgspec.structs.replace(event, texts=texts)
+                return [event]
             case "book":
-                return [_book(origin, _decode_book(data), recv_ns, mono_ns)]
+                change = _book(origin, _decode_book(data), recv_ns, mono_ns)
+                return [_with_texts(change, _decode_raw_book(data)) if self._texts else change]
             case "trades":
-                return [_trade(origin, item, recv_ns, mono_ns) for item in _decode_trades(data)]
+                return [read_trade(origin, t, recv_ns, mono_ns) for t in _decode_trades(data)]
             case "bbo":
                 return [_quote(origin, _decode_quote(data), recv_ns, mono_ns)]
             case _:
@@ -285,26 +332,27 @@ def _book(origin: Origin, data: _Book, recv_ns: int, mono_ns: int) -> BookDelta 
     return BookDelta(origin, recv_ns, mono_ns, event_ns, prev + 1, last, new_bids, new_asks)
 
 
-def _with_texts(event: BookDelta | BookSnapshot, text: str) -> Event:
-    data = _decode_raw_frame(text).params.data
-    bids = [(bytes(p).decode(), bytes(s).decode()) for _, p, s in data.bids]
-    asks = [(bytes(p).decode(), bytes(s).decode()) for _, p, s in data.asks]
+def _with_texts(event: BookDelta | BookSnapshot, data: _RawBook) -> BookDelta | BookSnapshot:
+    bids = [_text(price, size) for _, price, size in data.bids]
+    asks = [_text(price, size) for _, price, size in data.asks]
     return msgspec.structs.replace(event, texts=Texts(bids, asks))
 
 
-def _trade(origin: Origin, data: _Trade, recv_ns: int, mono_ns: int) -> Event:
-    return Trade(
-        origin,
-        recv_ns,
-        mono_ns,
-        data.timestamp * MS,
-        data.trade_seq,
-        data.trade_seq,
-        data.trade_id,
-        data.price,
-        data.amount,
-        data.direction,
-    )
+def _text(price: msgspec.Raw, size: msgspec.Raw) -> tuple[str, str]:
+    return bytes(price).decode(), bytes(size).decode()
+
+
+def _grouped(origin: Origin, data: _Grouped, recv_ns: int, mono_ns: int) -> BookSnapshot:
+    event_ns, number = data.timestamp * MS, data.change_id
+    return BookSnapshot(origin, recv_ns, mono_ns, event_ns, number, number, data.bids, data.asks)
+
+
+def _lifecycle(data: _State) -> Reading:
+    state = STATES.get(data.state)
+    if state is None:  # the venue has added states before
+        return Status(printable(f"{data.instrument_name}: {data.state}"))
+    at_ns = None if data.timestamp is None else data.timestamp * MS
+    return Lifecycle(data.instrument_name, state, at_ns)
 
 
 def _quote(origin: Origin, data: _Quote, recv_ns: int, mono_ns: int) -> Event:
@@ -324,6 +372,7 @@ def _quote(origin: Origin, data: _Quote, recv_ns: int, mono_ns: int) -> Event:
 
 
 def _ticker(origin: Origin, data: _Ticker, recv_ns: int, mono_ns: int) -> Event:
+    greeks = data.greeks or _NO_GREEKS
     return Ticker(
         origin,
         recv_ns,
@@ -339,7 +388,22 @@ def _ticker(origin: Origin, data: _Ticker, recv_ns: int, mono_ns: int) -> Event:
         None if data.stats is None else data.stats.volume,
         data.open_interest,
         data.current_funding,
+        None,
+        data.underlying_price,
+        _fraction(data.mark_iv),
+        _fraction(data.bid_iv),
+        _fraction(data.ask_iv),
+        greeks.delta,
+        greeks.gamma,
+        greeks.vega,
+        greeks.theta,
+        greeks.rho,
     )
+
+
+def _fraction(percent: float | None) -> float | None:
+    """Return an implied volatility; the venue writes 0 where there is none."""
+    return percent / 100 if percent else None
 
 
 def _call(request_id: int, method: str, params: Mapping[str, object]) -> str:
@@ -347,6 +411,28 @@ def _call(request_id: int, method: str, params: Mapping[str, object]) -> str:
     return _encode(call).decode()
 
 
+def log_in(request_id: int, secrets: Secrets, wall_ns: int, nonce: str) -> Request:
+    """Return the request that proves who we are; see `gapless.venues._profile.LoginMaker`.
+
+    The secret itself is not sent: it signs time and nonce.
+    """
+    millis = wall_ns // MS
+    signed = hmac.new(secrets.secret.encode(), f"{millis}\n{nonce}\n".encode(), hashlib.sha256)
+    params = {
+        "grant_type": "client_signature",
+        "client_id": secrets.key,
+        "timestamp": millis,
+        "nonce": nonce,
+        "data": "",
+        "signature": signed.hexdigest(),
+    }
+    text = _call(request_id, "public/auth", params)
+    shown = _call(request_id, "public/auth", params | {"client_id": _HIDDEN, "signature": _HIDDEN})
+    return Request(request_id, "login", text, (), "other", 500, shown)
+
+
+_HIDDEN: Final = "(hidden)"
+_NO_GREEKS: Final = _Greeks()
 _TEST: Final = Request(0, "reply", _call(0, "public/test", {}), (), "other", 500)
 
 _LIMITED: Final = frozenset({10028, 10066, 11056})
@@ -369,6 +455,32 @@ _ERRORS: Final = MappingProxyType(
     }
 )
 
+_RAW: Final = frozenset({"raw"})
+
+_GROUPED_BOOK: Final = Channel(
+    name="book",
+    topics=MappingProxyType(
+        {
+            f"none.{depth}.{interval}": f"book.{{symbol}}.none.{depth}.{interval}"
+            for interval in ("100ms", "agg2")
+            for depth in (10, 1, 20)
+        }
+    ),
+    numbering=Fact(
+        Numbering.ORDERED, _GB, _READ, note="change_id rises; no message names the one before"
+    ),
+    arbitration=Arbitration.BY_SEQUENCE,
+    snapshot=Fact(SnapshotFrom.EVERY, _GB, _READ, note="every message is the whole book"),
+    speaks_on_subscribe=Fact(True, _GB, _READ, "M"),
+    depths=MappingProxyType(
+        {
+            f"none.{depth}.{interval}": depth
+            for interval in ("100ms", "agg2")
+            for depth in (10, 1, 20)
+        }
+    ),
+)
+
 _PROFILE: Final = Profile(
     name="deribit",
     title="Deribit",
@@ -383,7 +495,7 @@ _PROFILE: Final = Profile(
         _READ,
         note="wss://streams.deribit.com/ws/api/v2 serves subscriptions only (M, changelog)",
     ),
-    rest_endpoints=Fact(("https://www.deribit.com/api/v2",), _RPC, _READ),
+    rest_endpoints=Fact(("https://www.deribit.com",), _RPC, _READ),
     lifetime_ns=Fact(None, _CM, _READ, "L", "no maximum is documented"),
     shutdown_notice=Fact(
         "platform_state with maintenance true; RPC then answers 11051", _NT, _READ
@@ -399,6 +511,13 @@ _PROFILE: Final = Profile(
     client_beat_ns=Fact(None, _CM, _READ, note="the venue tests us instead"),
     request_bytes=Fact(None, _SUB, _READ, "L", "none documented"),
     topic_bytes_per_connection=Fact(None, _SUB, _READ, "L", "none documented"),
+    lifecycle_topics=Fact(
+        ("instrument.state.any.any",),
+        _NT,
+        _READ,
+        "M",
+        "names of states have changed since January 2026: an unknown one is told and not followed",
+    ),
     connection_counter=Fact(None, _NT, _READ),
     client_ping=Fact(
         "allowed; abusive frequency may get stricter limits",
@@ -411,10 +530,17 @@ _PROFILE: Final = Profile(
     topics_per_request=Fact(500, _SUB, _READ),
     topics_per_connection=Fact(None, _SUB, _READ, "L", "none documented"),
     pools=Fact(
-        MappingProxyType({"subscribe": Credit(30_000, 10_000), "other": Credit(50_000, 10_000)}),
+        MappingProxyType(
+            {
+                "subscribe": Credit(30_000, 10_000),
+                "other": Credit(50_000, 10_000),
+                "instruments": Credit(50_000, 1_000),
+            }
+        ),
         _RL,
         _READ,
-        note="subscribe costs 3,000, others 500; 10028 ends the session",
+        note="subscribe costs 3,000, get_instruments 10,000, others 500; 10028 ends the session; "
+        "get_instruments is stated as 1 a second and as 1 in 10 s: the stricter is kept",
     ),
     login=Fact(
         "public/auth on the socket; raw channels need it (13778 otherwise)",
@@ -452,6 +578,7 @@ _PROFILE: Final = Profile(
             ),
             arbitration=Arbitration.BY_SEQUENCE,
             speaks_on_subscribe=Fact(False, _NT, _READ, "L"),
+            private=_RAW,
         ),
         Channel(
             name="book",
@@ -473,6 +600,8 @@ _PROFILE: Final = Profile(
                 note="first message after subscribing; on a gap unsubscribe and subscribe",
             ),
             speaks_on_subscribe=Fact(True, _BK, _READ),
+            private=_RAW,
+            unlike=(_GROUPED_BOOK,),
         ),
         Channel(
             name="bbo",
@@ -493,6 +622,7 @@ _PROFILE: Final = Profile(
             numbering=Fact(Numbering.NONE, _NT, _READ, note="timestamp in milliseconds only"),
             arbitration=Arbitration.BY_TIME,
             speaks_on_subscribe=Fact(True, "seen in traffic of April 2021", _READ, "M"),
+            private=_RAW,
         ),
     ),
     traps=(
@@ -502,9 +632,12 @@ _PROFILE: Final = Profile(
         "Grouped books share the prefix book. but are full images without a chain.",
         "Prices are JSON floats, not strings.",
         "Settlement at 08:00 UTC makes calls fail for seconds (10041).",
+        "Implied volatilities are in percent, and 0 where there is none.",
     ),
     codec=DeribitCodec,
-    rest=None,
+    rest=DeribitRest(),
+    login_request=log_in,
+    login_final=Fact(frozenset({13004}), _ER, _READ, note="invalid_credentials"),
 )
 
 PROFILES: Final = (_PROFILE,)
