@@ -6,6 +6,7 @@ import pytest
 import trustme
 
 from gapless.core.outlet import Overflow
+from gapless.core.stream import Backfill
 from gapless.errors import ConfigError, UsageError
 from gapless.planning import (
     LIFETIME_MARGIN_NS,
@@ -213,6 +214,76 @@ def test_arguments_of_the_wrong_kind_are_usage_errors():
         trades(["BTC"])
 
 
+# -- logins ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _key(monkeypatch):
+    monkeypatch.setenv("VENUE_KEY", "canary-key")
+    monkeypatch.setenv("VENUE_SECRET", "canary-secret")
+
+
+RAW = [book("BTC-PERPETUAL", variant="raw")]
+PUBLIC = [book("BTC-PERPETUAL")]
+
+
+def test_a_private_variant_needs_credentials_and_says_which_option():
+    with pytest.raises(ConfigError, match=r"book\.raw of deribit .*credentials.*--credentials"):
+        assemble("deribit", [*PUBLIC, *RAW], Options())
+
+
+def test_a_private_variant_picked_by_a_selector_needs_them_too():
+    with pytest.raises(ConfigError, match=r"book\.raw of deribit"):
+        assemble("deribit", [book("option:BTC", variant="raw")], Options())
+
+
+def test_a_server_of_our_own_asks_nobody_who_they_are():
+    assert assemble("deribit", RAW, Options(endpoints=("ws://127.0.0.1:9",))).login is None
+
+
+@pytest.mark.usefixtures("_key")
+def test_a_login_is_made_anew_for_each_session():
+    plan = assemble("deribit", RAW, Options(credentials="env:VENUE"))
+    first, second = plan.login(), plan.login()
+    assert first is not second
+    assert first.request(1, 0).text != second.request(1, 0).text  # the nonce is never used twice
+    for shown in (repr(plan), repr(Options(credentials="env:VENUE")), repr(first)):
+        assert "canary" not in shown
+        assert "VENUE" not in shown
+
+
+@pytest.mark.usefixtures("_key")
+def test_without_need_no_login_is_made_unless_it_is_asked_for():
+    given = {"credentials": "env:VENUE"}
+    assert assemble("deribit", PUBLIC, Options(**given)).login is None
+    assert assemble("deribit", PUBLIC, Options(**given, login_always=True)).login is not None
+
+
+def test_a_login_that_is_asked_for_needs_credentials_wherever_it_goes():
+    for endpoints in ((), ("ws://127.0.0.1:9",)):
+        with pytest.raises(ConfigError, match="login_always needs a login"):
+            assemble("deribit", PUBLIC, Options(login_always=True, endpoints=endpoints))
+
+
+@pytest.mark.usefixtures("_key")
+def test_a_venue_to_which_there_is_no_login_says_so():
+    options = Options(credentials="env:VENUE", login_always=True)
+    with pytest.raises(ConfigError, match=r"there is none to binance\.spot"):
+        assemble("binance.spot", [book("BTCUSDT")], options)
+
+
+def test_credentials_that_are_not_there_are_the_caller_s_fault_at_once(monkeypatch):
+    monkeypatch.delenv("VENUE_KEY", raising=False)
+    with pytest.raises(ConfigError, match="_KEY is not in the environment"):
+        assemble("deribit", RAW, Options(credentials="env:VENUE"))
+
+
+def test_credentials_that_are_no_reference_are_refused_and_not_repeated():
+    with pytest.raises(ConfigError, match="env:PREFIX") as caught:
+        assemble("deribit", PUBLIC, Options(credentials="canary-secret"))
+    assert "canary" not in str(caught.value)
+
+
 # -- budgets --------------------------------------------------------------------------------------
 
 
@@ -226,4 +297,5 @@ def test_budgets_are_kept_by_venue():
 def test_the_defaults_of_the_options():
     options = Options()
     assert (options.lines, options.overflow) == (1, Overflow.DROP_AND_MARK)
+    assert (options.backfill, options.credentials) == (Backfill.OFF, None)
     assert "runtime" not in repr(options)

@@ -27,6 +27,7 @@ from gapless.core.liveness import FeedPolicy, PathPolicy
 from gapless.core.outlet import Overflow
 from gapless.core.reaction import Disposition, disposition
 from gapless.core.session import SessionTerms, Timing
+from gapless.core.stream import Backfill
 from gapless.io.transport import Limits
 from gapless.planning import Options
 
@@ -209,12 +210,29 @@ BOUNDS: tuple[tuple[str, str, str], ...] = (
      "must be to mean that the venue counts anew"),
     ("gapless.core.stream", "TRANSIT_NS", "time that a message without a time of its own may have "
      "been under way: gaps behind it begin that much earlier"),
+    ("gapless.core.backfill", "WAIT_NS", "how long later trades wait for missing ones, under "
+     "`Backfill.WAIT`"),
+    ("gapless.core.backfill", "WAITING_MAX", "trades of a topic that wait; beyond, they go on"),
+    ("gapless.core.backfill", "HOLES_MAX", "gaps of a topic that are being filled; what a further "
+     "one names stays missing"),
+    ("gapless.core.backfill", "REQUESTS_MAX", "requests spent on one gap"),
+    ("gapless.core.backfill", "TRADES_MAX", "trades received for one gap"),
+    ("gapless.core.backfill", "FRUITLESS_MAX", "replies in a row without a missing trade after "
+     "which the venue is believed to have none"),
+    ("gapless.core.backfill", "PATIENCE_NS", "how long after its gap a backfill is given up"),
+    ("gapless.io.backfill", "CONCURRENT", "requests for missing trades under way at once"),
     ("gapless.core.booksync", "BUFFER_MAX", "deltas that wait for a snapshot; beyond, the oldest "
      "is dropped and counted"),
     ("gapless.core.booksync", "QUIET_NS", "how long a snapshot waits for a first delta to be "
      "checked against"),
     ("gapless.core.booksync", "ASK_AGAIN_NS", "how long a snapshot may take before it is asked for "
      "again; doubles to sixteen times that"),
+    ("gapless.core.bookruns", "ASK_AGAIN_NS", "the same for a book without numbers, for each of its "
+     "sessions; the first request is not delayed"),
+    ("gapless.core.identities", "SEEN_MAX", "names of messages that are remembered to tell repeats; "
+     "the oldest are forgotten first"),
+    ("gapless.core.identities", "HELD_MAX", "messages with names only that wait to be known to "
+     "carry on from what was delivered; beyond, a gap is announced"),
     ("gapless.core.supervisor", "OVERLAP_NS", "how long a successor runs beside the session it "
      "replaces"),
     ("gapless.core.supervisor", "OPTIONAL_SHARE", "share of the dial budget beyond which "
@@ -245,6 +263,27 @@ BOUNDS: tuple[tuple[str, str, str], ...] = (
      "the system has it"),
     ("gapless.io.framing", "CONTROL_BYTES_MAX", "largest control frame (RFC 6455)"),
     ("gapless.io.framing", "REASON_BYTES_MAX", "longest close reason (RFC 6455)"),
+    ("gapless.inspection.inspector", "TOPICS_MAX", "topics of a capture that `gapless inspect` "
+     "follows; frames of more count as undecoded"),
+    ("gapless.inspection.inspector", "WAITING_MAX", "messages of a capture that wait for "
+     "snapshots; beyond, they are let go"),
+    ("gapless.inspection.inspector", "EARLY_MAX", "snapshots of a capture that came before "
+     "anything of their book, and are kept for it"),
+    ("gapless.inspection.inspector", "STRANGERS_MAX", "kinds of undecoded frames that are told "
+     "apart; the rest are counted together"),
+    ("gapless.inspection.numbers", "BREAKS_MAX", "breaks of a topic that are listed; more are only "
+     "counted"),
+    ("gapless.inspection.numbers", "HOLES_MAX", "holes of a topic that a late message is still "
+     "recognised to belong to"),
+    ("gapless.inspection.topics", "FAILURES_MAX", "runs of failed checksums of a topic that are "
+     "listed"),
+    ("gapless.inspection.connections", "STRANGE_MAX", "names that are no topic, remembered for "
+     "each connection of a capture"),
+    ("gapless.inspection.requests", "OPEN_MAX", "requests of a connection in a capture that wait "
+     "for an answer"),
+    ("gapless.inspection.requests", "REFUSED_MAX", "refusals that are listed"),
+    ("gapless.inspection.around", "AROUND_MAX", "frames shown before and after a break"),
+    ("gapless.inspection.around", "PLACES_MAX", "breaks that they are shown of"),
 )  # fmt: skip
 """Module, name and meaning of each bound.  Values are read from the code."""
 
@@ -391,6 +430,9 @@ def api_page() -> str:
     said = comments(Overflow, sign="=")
     rows = [(f"`Overflow.{item.name}`", markdown(said[item.name])) for item in Overflow]
     lines += ["## Overflow", "", *table(("Policy", "Meaning"), *rows), ""]
+    said = comments(Backfill, sign="=")
+    rows = [(f"`Backfill.{item.name}`", markdown(said[item.name])) for item in Backfill]
+    lines += ["## Backfill", "", *table(("Choice", "Missing trades"), *rows), ""]
     for cls in _STATS:
         lines += _struct(cls)
     return "\n".join(lines)

@@ -35,14 +35,21 @@ TITLES = {
     "pong_within_ns": "The venue wants a pong within",
     "heartbeat": "Heartbeat in messages",
     "client_ping": "Pings from us",
+    "client_beat_ns": "The venue wants to hear from us every",
     "dials": "Limit on connection attempts",
     "connections": "Connections at a time",
     "messages": "Limit on messages, each connection",
     "topics_per_request": "Topics in one request",
+    "request_bytes": "Bytes of topics in one request",
     "topics_per_connection": "Topics on one connection",
+    "topic_bytes_per_connection": "Bytes of topics on one connection",
+    "connection_counter": "Counter over the whole connection",
+    "lifecycle_topics": "News of listings",
     "pools": "Limits on requests",
     "login": "Login",
+    "login_final": "Login refusals that are final",
     "ack": "Acknowledgement of a subscribe",
+    "ack_within_ns": "Acknowledgements are waited for",
     "checksum": "Checksum of books",
     "compression": "Compression",
     "maintenance": "Maintenance",
@@ -61,6 +68,7 @@ NUMBERINGS = {
     "dense": "every number exists, so a hole is counted",
     "chain": "each message names the one before, so a hole shows but has no count",
     "ordered": "numbers only rise: order and repeats show, holes do not",
+    "identity": "each message has a name: repeats show, holes do not",
     "none": "no numbers, only times",
 }
 
@@ -118,18 +126,36 @@ def _fact(name: str, fact: Fact[object]) -> str:
     )
 
 
-def _channel(channel: Channel) -> list[str]:
+def _channel(channel: Channel, default: str) -> list[str]:
+    """Return one channel; ``default`` is the variant that needs no name, if it is here."""
     numbering = channel.numbering
-    lines = [f"### {channel.name}", "", "| Ask for | The venue's topic |", "|---|---|"]
-    for index, (variant, topic) in enumerate(channel.topics.items()):
-        default = f", or just `{channel.name}`" if index == 0 else ""
-        shown = topic.replace("{symbol}", "SYMBOL").replace("{lower}", "symbol")
-        lines.append(f"| `{channel.name}.{variant}`{default} | `{shown}` |")
+    lines = [
+        f"### {channel.name}" if default else f"### {channel.name}, of another kind",
+        "",
+        "| Ask for | The venue's topic | Besides |",
+        "|---|---|---|",
+    ]
+    for variant, topic in channel.topics.items():
+        short = f", or just `{channel.name}`" if variant == default else ""
+        shown = topic
+        for name, written in (("symbol", "SYMBOL"), ("upper", "SYMBOL"), ("lower", "symbol")):
+            shown = shown.replace(f"{{{name}}}", written)
+        besides = [
+            f"{channel.depths[variant]} levels a side" if variant in channel.depths else "",
+            f"served at `{channel.paths[variant]}`" if variant in channel.paths else "",
+            "needs a login" if variant in channel.private else "",
+        ]
+        said = "; ".join(part for part in besides if part)
+        lines.append(f"| `{channel.name}.{variant}`{short} | `{shown}` | {said} |")
     facts: list[tuple[str, str, Fact[object]]] = [
         ("Numbers", f"{numbering.value.value}: {NUMBERINGS[numbering.value.value]}", numbering)
     ]
     if channel.snapshot is not None:
-        source = {"stream": "the stream, after subscribing", "rest": "a REST request"}
+        source = {
+            "stream": "the stream, after subscribing",
+            "rest": "a REST request",
+            "every": "every message: it is the whole book",
+        }
         facts.append(
             ("Snapshot comes from", source[channel.snapshot.value.value], channel.snapshot)
         )
@@ -142,6 +168,9 @@ def _channel(channel: Channel) -> list[str]:
             f"| {title} | {value}{note} | {escape(fact.source)} | {fact.as_of} "
             f"| {fact.confidence} |"
         )
+    if channel.checksum is not None:
+        depth = channel.checksum.depth
+        lines.append(f"| Checked by a checksum | over {depth} levels a side | see the facts | | |")
     lines += [f"| Lines are merged by | {channel.arbitration.value} | our choice | | |", ""]
     return lines
 
@@ -173,7 +202,9 @@ def page(profile: Profile) -> str:
         "",
     ]
     for channel in profile.channels:
-        lines += _channel(channel)
+        lines += _channel(channel, next(iter(channel.topics)))
+        for other in channel.unlike:
+            lines += _channel(other, "")
     lines += ["## Facts", "", "| What | Value | Source | Read on | Sure |", "|---|---|---|---|---|"]
     lines += [_fact(name, fact) for name, fact in profile.facts() if name in TITLES]
     return "\n".join(lines) + "\n"
@@ -195,7 +226,8 @@ def pages() -> dict[Path, str]:
             for profile in profiles
         ),
         "",
-        "Market data only. There is no login, so channels that need one are out of reach.",
+        "Market data only. Channels that need a login take credentials by reference: see "
+        "[Log in to read](../../how-to/log-in-to-read.md).",
         "",
     ]
     return {

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gapless.client import Book, Feed, open, open_book
     from gapless.core.outlet import Overflow
     from gapless.core.stats import FeedStats, LineStats, TopicStats
+    from gapless.core.stream import Backfill
     from gapless.errors import (
         ChecksumMismatch,
         ConfigError,
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Backfill",
     "Bbo",
     "Book",
     "BookDelta",
@@ -111,6 +113,7 @@ _HOMES = {
     "gapless.client": ("Book", "Feed", "open", "open_book"),
     "gapless.core.outlet": ("Overflow",),
     "gapless.core.stats": ("FeedStats", "LineStats", "TopicStats"),
+    "gapless.core.stream": ("Backfill",),
     "gapless.errors": (
         "ChecksumMismatch",
         "ConfigError",

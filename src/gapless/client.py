@@ -12,6 +12,8 @@ from random import Random
 from types import TracebackType
 from typing import Final, Generic, Self, TypeVar, cast, overload
 
+import msgspec
+
 from gapless.core.kinds import AnyBook
 from gapless.core.outlet import Dropped, Outlet, Overflow
 from gapless.core.sequence import Numbering
@@ -126,6 +128,7 @@ class _Running:
             runtime.rest(plan.dial),
             Random(seed),  # noqa: S311  # jitter, not secrets
             emit,
+            runtime.tap,
         )
         self._conductor = conductor
         self._task = asyncio.create_task(conductor.run(), name=f"gapless {plan.profile.name}")
@@ -250,8 +253,11 @@ class Feed(_Running, Generic[E]):
             if lost is not None:
                 conductor.overflowed(topic, f"{lost.count} events did not fit")
                 missing = _missing(stream, lost) or 0
-                stream.overflowed(lost.count, 1 - lost.gaps, missing - lost.missing)
-                for event in _marks(stream, lost, state, conductor):
+                marks = _marks(stream, lost, state, conductor)
+                gaps = sum(isinstance(event, Gap) for event in marks) - lost.gaps
+                missing += lost.late if stream.spec.numbering is Numbering.DENSE else 0
+                stream.overflowed(lost.count, gaps, missing - lost.missing, lost.late)
+                for event in marks:
                     self._outlet.force(event)
 
 
@@ -275,6 +281,14 @@ def _marks(stream: Stream, lost: Dropped, state: Event | None, conductor: Conduc
         lost.since_ns,
         lost.until_ns,
     )
+    if lost.late_first is not None:
+        late = msgspec.structs.replace(
+            gap,
+            first=lost.late_first,
+            last=lost.late_last,
+            missing=lost.late if stream.spec.numbering is Numbering.DENSE else None,
+        )
+        return [late] if lost.first is None and not lost.count else [late, gap]
     if state is None:
         return [gap]
     blind_ns = max(0, now.recv_ns - lost.since_ns)

@@ -183,7 +183,22 @@ class RateLimited(VenueError):
 
 
 class LoginRejected(VenueError):
-    """Credentials, signature or clock refused."""
+    """Credentials, signature or clock refused.
+
+    Attributes:
+        code: The venue's error code or close code, or `None` if there is none.
+        detail: What was wrong, safe to print and without secrets.
+        permanent: Whether the venue says that trying again is of no use.
+    """
+
+    def __init__(
+        self, code: int | None = None, detail: str = "", *, permanent: bool = False
+    ) -> None:
+        self.code = code
+        self.detail = printable(detail)
+        self.permanent = permanent
+        said = "" if code is None else f"code {code} "
+        super().__init__(f"login refused: {said}{self.detail}".rstrip(" :"))
 
 
 class SubscriptionRejected(VenueError):

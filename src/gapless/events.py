@@ -46,6 +46,7 @@ NoticeKind = Literal[
     "unproven",  # a topic that has never spoken is being probed
     "rotating",  # a planned replacement, make before break
     "resync",  # one topic rebuilds its state
+    "backfill",  # missing messages were asked for, and some were not to be had
     "violation",  # the venue broke the protocol or its documents
     "limited",  # the venue asked us to stay away
     "venue",  # the venue announced something: shutdown, maintenance

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import secrets
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Final, Generic, TypeVar
@@ -11,8 +12,10 @@ from urllib.parse import urlsplit
 
 from gapless.core.outlet import Overflow
 from gapless.core.placement import Placement
-from gapless.core.stream import TopicSpec
+from gapless.core.secrets import Login
+from gapless.core.stream import Backfill, TopicSpec
 from gapless.core.universe import Selector, is_selector
+from gapless.credentials import Credentials
 from gapless.errors import ConfigError, UsageError
 from gapless.events import Bbo, BookDelta, BookSnapshot, Ticker, Trade
 from gapless.io.conductor import Plan
@@ -113,6 +116,11 @@ class Options:
         dial_timeout: Seconds for DNS, TCP, TLS and the upgrade together.
         capacity: Events held for a consumer that is behind.
         overflow: What happens beyond.
+        backfill: What is done about missing trades, where the venue can be asked for them by
+            number.
+        credentials: Where a key lies to log in with: ``env:PREFIX`` or ``file:PATH``; see
+            `gapless.credentials.Credentials.of`.  Used where a channel needs it.
+        login_always: Whether to log in where no channel needs it, too.
         budgets: Limits to share with other feeds.
         seed: Seed of all jitter; chosen at random if not given.
         runtime: Clock and network; the real ones by default.
@@ -127,6 +135,9 @@ class Options:
     dial_timeout: float = 5.0
     capacity: int = 65_536
     overflow: Overflow = Overflow.DROP_AND_MARK
+    backfill: Backfill = Backfill.OFF
+    credentials: str | None = field(default=None, repr=False)
+    login_always: bool = False
     budgets: Budgets | None = None
     seed: int | None = None
     runtime: Runtime | None = field(default=None, repr=False)
@@ -174,6 +185,13 @@ def assemble(venue: str, subscriptions: Sequence[Subscription[object]], options:
         letters=placement.letters,
         selections=tuple(selections),
         priorities=priorities,
+        backfill=options.backfill,
+        login=_login(
+            profile,
+            [subscription.channel for subscription in subscriptions],
+            options,
+            overridden=bool(overrides),
+        ),
         specs=specs,
         endpoints=overrides or own.public,
         rest_endpoints=_rest(profile, options, overridden=bool(overrides)),
@@ -210,6 +228,8 @@ def _check(venue: object, subscriptions: Sequence[object], options: Options) -> 
         raise ConfigError("capacity must be 1 at least")
     if not isinstance(options.overflow, Overflow):
         raise ConfigError("overflow is one of gapless.Overflow")
+    if not isinstance(options.backfill, Backfill):
+        raise ConfigError("backfill is one of gapless.Backfill")
     if isinstance(options.endpoints, str):
         raise ConfigError("endpoints is a sequence of URLs, not one text")
 
@@ -223,6 +243,34 @@ def _check_reach(options: Options) -> None:
             ip_address(options.source)
         except ValueError as error:
             raise ConfigError(f"{options.source!r} is not an IP address to dial from") from error
+
+
+def _login(
+    profile: Profile, channels: Iterable[str], options: Options, *, overridden: bool
+) -> Callable[[], Login] | None:
+    """Return what makes the login of each session, or `None` if none is needed."""
+    credentials = None if options.credentials is None else Credentials.of(options.credentials)
+    private = next((channel for channel in channels if profile.needs_login(channel)), None)
+    if private is None and not options.login_always:
+        return None
+    if overridden and credentials is None and not options.login_always:
+        return None  # a simulator or a recording that is played asks nobody who they are
+    wanted = "login_always" if private is None else f"{private} of {profile.name}"
+    make = profile.login_request
+    if make is None:
+        raise ConfigError(f"{wanted} needs a login, and there is none to {profile.name} yet")
+    if credentials is None:
+        raise ConfigError(
+            f"{wanted} needs a login: say where the key lies with credentials"
+            " (--credentials env:PREFIX or file:PATH)"
+        )
+    credentials.read()  # what is not there now is the caller's fault, and told at once
+    final = frozenset[int]() if profile.login_final is None else profile.login_final.value
+
+    def login() -> Login:
+        return Login(make, credentials.read(), secrets.token_hex(16), final)
+
+    return login
 
 
 def _overrides(profile: Profile, options: Options) -> tuple[str, ...]:

@@ -2,6 +2,7 @@ import click
 import pytest
 
 from gapless.cli.connecting import Connecting, check_url, connecting_options
+from gapless.core.stream import Backfill
 from gapless.planning import assemble, book
 
 
@@ -33,6 +34,20 @@ def test_everything_reaches_the_library():
         2,
         7,
     )
+
+
+def test_a_reference_to_credentials_reaches_the_library_and_is_never_repeated():
+    made = options("--credentials", "env:VENUE", "--login-always")
+    assert (made.credentials, made.login_always) == ("env:VENUE", True)
+    assert "VENUE" not in repr(made)
+
+
+def test_what_is_done_about_missing_trades_reaches_the_library():
+    given = dict.fromkeys(Connecting.__dataclass_fields__)
+    given |= {"endpoint": (), "lines": 1, "login_always": False}
+    for word in ("off", "wait", "late"):
+        assert Connecting(**given | {"backfill": word}).options().backfill is Backfill(word)
+    assert options().backfill is Backfill.OFF
 
 
 def test_a_rest_endpoint_alone_leaves_nothing_to_dial(monkeypatch):

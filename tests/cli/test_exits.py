@@ -13,7 +13,7 @@ CODES = [
     (errors.ConnectionLost(1006), 69),
     (errors.Stalled(1, "x"), 69),
     (errors.RateLimited(429), 75),
-    (errors.LoginRejected("x"), 77),
+    (errors.LoginRejected(1, "x"), 77),
     (errors.RequestRejected(1, "x"), 69),
     (errors.DecodeError("x"), 65),
     (OSError(errno.ENOSPC, "no space"), 74),

@@ -24,7 +24,11 @@ COMMON = [
 ]
 
 PAYLOADS = [
-    (made.TRADE, "trade", {"id": "t1", "price": 65000.5, "size": 10.0, "side": "buy"}),
+    (
+        made.TRADE,
+        "trade",
+        {"id": "t1", "price": 65000.5, "size": 10.0, "side": "buy", "backfilled": False},
+    ),
     (
         made.DELTA,
         "book",

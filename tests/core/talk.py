@@ -67,9 +67,13 @@ def make(
     messages: Budget | None = None,
     pools: dict[str, Budget] | None = None,
     per_request: int | None = None,
+    beat_ns: int | None = None,
 ) -> Session:
     terms = SessionTerms(
-        messages=messages or Budget(), pools=pools or {}, topics_per_request=per_request
+        messages=messages or Budget(),
+        pools=pools or {},
+        topics_per_request=per_request,
+        beat_ns=beat_ns,
     )
     return Session(
         codec or ToyCodec(), topics or ("x",), timing or Timing(), terms, PATH, "wss://venue"

@@ -130,7 +130,17 @@ def test_policy_closes_are_probed_slowly():
     assert lowest().wait_ns(Ending.POLICY, 0) == 15 * SECOND // 2
 
 
-@pytest.mark.parametrize("ending", [Ending.UNSTABLE, Ending.NEVER_UPGRADED, Ending.POLICY])
+def test_refused_logins_are_tried_after_half_a_minute_two_and_then_every_ten():
+    backoff = lowest()
+    waits = [backoff.wait_ns(Ending.LOGIN, 0) for _ in range(5)]
+    assert waits == [n * SECOND for n in (30, 120, 600, 600, 600)]
+    assert highest().wait_ns(Ending.LOGIN, 0) == 33 * SECOND
+
+
+ENDINGS = [Ending.UNSTABLE, Ending.NEVER_UPGRADED, Ending.POLICY, Ending.LOGIN]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
 def test_counts_reset_after_stable_data_exactly_and_never_before(ending):
     backoff, fresh = highest(), highest().wait_ns(ending, 0)
     for _ in range(6):
@@ -166,6 +176,7 @@ def test_stable_data_ends_the_outage():
         (Ending.UNSTABLE, 30 * SECOND),
         (Ending.NEVER_UPGRADED, 30 * SECOND),
         (Ending.POLICY, 300 * SECOND),
+        (Ending.LOGIN, 660 * SECOND),
     ],
 )
 def test_a_thousand_failures_in_a_row_do_not_overflow_any_ceiling(ending, ceiling_ns):

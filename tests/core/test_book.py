@@ -86,3 +86,13 @@ def test_what_is_handed_out_and_taken_in_is_not_shared():
     book.bids().append((9.0, 9.0))
     bids.append((9.0, 9.0))
     assert book.bids() == [(1.0, 1.0)]
+
+
+def test_cutting_drops_the_worst_levels_of_each_side_and_names_them():
+    book = Book()
+    book.replace([(1.0, 1.0), (2.0, 1.0), (3.0, 1.0)], [(4.0, 1.0), (5.0, 1.0)])
+    assert book.cut(2) == ([1.0], [])
+    assert book.cut(1) == ([2.0], [5.0])
+    assert (book.bids(), book.asks()) == ([(3.0, 1.0)], [(4.0, 1.0)])
+    assert book.cut(1) == ([], [])
+    assert len(book) == 2

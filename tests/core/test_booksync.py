@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from tests.core.worlds import (
     CHAIN_BOOK,
+    CHAIN_REST_BOOK,
     MS,
     REST_BOOK,
     SECOND,
@@ -562,11 +564,11 @@ def test_a_chain_that_another_line_cuts_at_other_places_is_no_hole():
     stream.attach(B, at(300))
     stream.offer(delta(A, number + 1, number + 8, 301))
     stream.offer(delta(B, number + 1, number + 5, 302))
-    stream.offer(delta(B, number + 6, number + 10, 303))
-    assert log.kinds == ["BookDelta"]
-    stream.offer(delta(A, number + 9, number + 10, 304))
-    assert log.kinds == ["BookDelta", "BookDelta"]
-    assert stream.readable
+    stream.offer(delta(B, number + 6, number + 10, 303, [(7.0, 7.0)]))
+    assert spans(log) == [(11, 18), (19, 20)]  # sizes are absolute: the whole of it may be applied
+    stream.offer(delta(A, number + 9, number + 10, 304, [(7.0, 7.0)]))
+    assert len(log.events) == 2
+    assert stream.proven().bids() == [(7.0, 7.0), (1.0, 1.0)]
 
 
 def test_a_snapshot_that_ends_where_the_first_delta_begins_leaves_nothing_out():
@@ -643,6 +645,344 @@ def test_a_stale_snapshot_never_takes_the_book_back_though_nothing_is_buffered()
     assert not log.events
     assert stream.stale_snapshots == 1
     assert log.needs[-1].cause == "the snapshot is older than the deltas"
+
+
+# -- a chain with snapshots by request ----------------------------------------------------------
+#
+# Binance, "How to manage a local order book correctly" (USDⓈ-M futures): drop any event where u is
+# < lastUpdateId in the snapshot; the first processed event should have U <= lastUpdateId AND u >=
+# lastUpdateId; each new event's pu should be equal to the previous event's u, otherwise initialise
+# the process from the snapshot again.
+
+
+def changes_of(*pairs):
+    """Messages as a chain has them, from pairs of ``pu`` and ``u``; the bid size is ``u``."""
+    return [delta(A, pu + 1, u, u, [(1.0, float(u))]) for pu, u in pairs]
+
+
+@pytest.mark.parametrize(
+    ("number", "applied"),
+    [
+        (100, [110, 120, 130]),  # where the chain begins, which leaves nothing out
+        (105, [110, 120, 130]),  # inside the first: it is processed whole
+        (110, [120, 130]),  # at its very end: it brings nothing
+        (111, [120, 130]),  # between the end of one and the first id of the next
+        (119, [120, 130]),
+        (120, [130]),
+        (130, []),
+    ],
+)
+def test_the_first_change_after_a_snapshot_is_the_one_that_contains_its_number(number, applied):
+    stream, log = book_of(CHAIN_REST_BOOK, A)
+    for event in changes_of((100, 110), (110, 120), (120, 130)):
+        stream.offer(event)
+    stream.snapshot(snapshot(A, number, 200, [(1.0, 5.0), (0.5, 1.0)]), 2, at(200))
+    assert log.kinds == ["BookSnapshot"] + ["BookDelta"] * len(applied)
+    assert [event.last for event in log.events[1:]] == applied
+    assert stream.proven().bids() == [(1.0, float(applied[-1]) if applied else 5.0), (0.5, 1.0)]
+    stream.offer(changes_of((130, 150))[0])
+    assert stream.readable
+    assert not log.gaps
+
+
+def test_a_snapshot_older_than_the_chain_is_asked_for_again():
+    stream, log = book_of(CHAIN_REST_BOOK, A)
+    stream.offer(changes_of((100, 110))[0])
+    stream.snapshot(snapshot(A, 99, 200), 2, at(200))
+    assert not log.events
+    assert stream.stale_snapshots == 1
+    assert log.needs[-1].cause == "the snapshot is older than the deltas"
+
+
+def test_a_snapshot_newer_than_all_waits_for_the_change_that_contains_it():
+    stream, log = book_of(CHAIN_REST_BOOK, A)
+    stream.offer(changes_of((100, 110))[0])
+    stream.snapshot(snapshot(A, 135, 200), 2, at(200))
+    for event in changes_of((110, 120), (120, 130), (130, 140), (140, 150)):
+        stream.offer(event)
+    assert not log.gaps
+    assert [event.last for event in log.events] == [135, 140, 150]
+    assert stream.duplicates == 3
+
+
+def test_only_one_change_may_begin_before_the_snapshot():
+    stream, log = book_of(CHAIN_REST_BOOK, A)
+    stream.snapshot(snapshot(A, 105, 1), 0, at(1))
+    stream.offer(changes_of((100, 110))[0])
+    stream.offer(changes_of((105, 120))[0])  # its pu is not the u before it
+    assert log.kinds == ["BookSnapshot", "BookDelta", "Gap"]
+    assert not stream.readable
+    assert log.needs[-1].kind == "snapshot"
+
+
+def test_a_change_that_follows_the_snapshot_exactly_is_the_only_one_that_may():
+    stream, log = book_of(CHAIN_REST_BOOK, A)
+    stream.offer(changes_of((90, 105))[0])
+    stream.snapshot(snapshot(A, 105, 106), 0, at(106))
+    stream.offer(changes_of((105, 110))[0])
+    stream.offer(changes_of((107, 120))[0])
+    assert log.kinds == ["BookSnapshot", "BookDelta", "Gap"]
+
+
+def test_the_snapshot_of_a_quiet_chain_is_trusted_and_the_next_change_may_contain_it():
+    stream, log = book_of(CHAIN_REST_BOOK, A)
+    stream.snapshot(snapshot(A, 105, 5), 2, at(5))
+    stream.tick(at(5 + QUIET_NS))
+    assert stream.readable
+    stream.offer(changes_of((100, 110))[0])
+    assert log.kinds == ["BookSnapshot", "BookDelta"]
+
+
+def test_a_change_lost_after_the_snapshot_of_a_quiet_chain_is_found():
+    stream, log = book_of(CHAIN_REST_BOOK, A)
+    stream.snapshot(snapshot(A, 105, 5), 2, at(5))
+    stream.tick(at(5 + QUIET_NS))
+    stream.offer(changes_of((110, 120))[0])
+    assert log.kinds == ["BookSnapshot", "Gap"]
+    assert (log.gaps[0].first, log.gaps[0].last) == (106, 110)
+
+
+def test_a_line_that_cuts_the_chain_elsewhere_carries_on_when_the_other_is_lost():
+    stream, log = book_of(CHAIN_REST_BOOK, A, B)
+    stream.offer(delta(A, 101, 105, 1, [(1.0, 105.0)]))
+    stream.offer(delta(B, 101, 103, 1, [(1.0, 103.0)]))
+    stream.snapshot(snapshot(A, 100, 5), 2, at(5))
+    stream.detach(A.epoch, "closed", at(6))
+    stream.offer(delta(B, 104, 108, 7, [(1.0, 108.0)]))
+    stream.offer(delta(B, 109, 112, 8, [(1.0, 112.0)]))
+    assert [(event.first, event.last) for event in log.events[1:]] == [
+        (101, 105),
+        (106, 108),
+        (109, 112),
+    ]
+    assert stream.readable
+    assert stream.proven().bids() == [(1.0, 112.0)]
+
+
+cuts = st.lists(st.integers(1, 12), min_size=1, max_size=20)
+
+
+@settings(max_examples=300, deadline=None)
+@given(sizes=cuts, back=st.integers(0, 30), early=st.integers(0, 20), skip=st.integers(0, 5))
+def test_any_split_of_a_chain_meets_any_snapshot_without_a_gap(sizes, back, early, skip):
+    """Changes are numbers; each sets its own level, and one that all of them share."""
+    top = sum(sizes)
+    number = max(0, top - back)
+    levels = {n: [(float(n), 1.0), (0.5, float(n))] for n in range(1, top + skip + 2)}
+
+    def book(last):
+        shared = [(0.5, float(last))] if last else []
+        return [*((float(n), 1.0) for n in range(last, 0, -1)), *shared]
+
+    stream, log = book_of(CHAIN_REST_BOOK, A)
+    messages, end = [], 0
+    for size in sizes:
+        bids = dict(level for n in range(end + 1, end + size + 1) for level in levels[n])
+        messages.append(delta(A, end + 1, end + size, end, list(bids.items())))
+        end += size
+    early = min(early, len(messages))
+    missed = next((i for i, m in enumerate(messages) if m.last > number), len(messages))
+    for message in messages[min(early, missed) :]:
+        stream.offer(message)
+    stream.snapshot(snapshot(A, number, 99, book(number)), 2, at(99))
+    stream.tick(at(99 + QUIET_NS))
+    assert stream.readable
+    assert not log.gaps
+    assert stream.proven().bids() == book(max(top, number))
+    nothing_new = delta(A, end + 1, end + 1 + skip, 100, levels[end + 1])
+    stream.offer(nothing_new)
+    assert not log.gaps
+
+
+# -- a chain that leads back, and changes of nothing ---------------------------------------------
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_change_of_nothing_is_next_and_changes_nothing(fast):
+    stream, log = chain(A)
+    if not fast:
+        stream.suspect(A.epoch, "silent", at(6))
+    for now_ns in (7, 8):  # a venue may say so again and again
+        stream.offer(delta(A, 11, 10, now_ns))
+    stream.offer(delta(A, 11, 12, 9, [(1.0, 2.0)]))
+    assert log.kinds == [*["Resynced"][: not fast], "BookDelta", "BookDelta", "BookDelta"]
+    assert not log.gaps
+    assert stream.proven().bids() == [(1.0, 2.0)]
+
+
+def test_a_change_of_nothing_after_a_hole_reveals_it():
+    stream, log = chain(A)
+    stream.offer(delta(A, 15, 14, 7))
+    assert log.kinds == ["Gap"]
+    assert (log.gaps[0].first, log.gaps[0].last) == (11, 14)
+
+
+def test_of_two_lines_that_say_that_nothing_has_changed_one_is_heard():
+    stream, log = chain(A, B)
+    for now_ns in (7, 60):
+        stream.offer(delta(A, 11, 10, now_ns))
+        stream.offer(delta(B, 11, 10, now_ns + 1))
+    assert log.kinds == ["BookDelta", "BookDelta"]
+    assert stream.duplicates == 3  # B's snapshot was one
+    assert stream.last_seen_ns(B.epoch) == 61
+
+
+def test_a_change_of_nothing_proves_a_blind_book_whoever_brings_it():
+    stream, log = chain(A)
+    stream.offer(delta(A, 11, 10, 7))
+    stream.detach(A.epoch, "closed", at(8))
+    stream.attach(B, at(9))
+    stream.offer(delta(B, 11, 10, 10))
+    assert log.kinds == ["BookDelta", "Resynced", "BookDelta"]
+    assert stream.readable
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_chain_that_leads_back_is_followed_without_a_gap(fast):
+    """As OKX documents it: prevSeqId 100, seqId 15, then on from 15."""
+    stream, log = book_of(CHAIN_BOOK, A)
+    stream.offer(snapshot(A, 100, 5, [(1.0, 1.0)]))
+    if not fast:
+        stream.suspect(A.epoch, "silent", at(6))
+    stream.offer(delta(A, 101, 15, 7, [(1.0, 2.0)]))
+    stream.offer(delta(A, 16, 20, 8, [(1.0, 3.0)]))
+    stream.offer(delta(A, 21, 300, 9, [(1.0, 4.0)]))
+    assert not log.gaps
+    assert stream.delivered == 4
+    assert stream.proven().bids() == [(1.0, 4.0)]
+
+
+def led_back(*sources):
+    """A chain that was at 100 and leads back to 15."""
+    stream, log = book_of(CHAIN_BOOK, *sources)
+    for source in sources:
+        stream.offer(snapshot(source, 95, 5, [(1.0, 1.0)]))
+    messages = [(96, 98), (99, 100), (101, 15), (16, 20), (21, 30)]
+    log.clear()
+    return stream, log, [lambda s, t, m=m: delta(s, *m, t, [(1.0, float(m[1]))]) for m in messages]
+
+
+@pytest.mark.parametrize("lag", [0, 1, 2, 3])
+def test_two_lines_are_led_back_one_after_the_other_without_a_gap(lag):
+    stream, log, messages = led_back(A, B)
+    for n in range(len(messages) + lag):
+        if n < len(messages):
+            stream.offer(messages[n](A, 10 + n))
+        if n >= lag:
+            stream.offer(messages[n - lag](B, 10 + n))
+    stream.tick(at(20 + HOLD_NS))
+    assert log.kinds == ["BookDelta"] * 5
+    stream.detach(A.epoch, "closed", at(21 + HOLD_NS))
+    stream.offer(delta(B, 31, 40, 22 + HOLD_NS))
+    assert log.kinds == ["BookDelta"] * 6
+    assert stream.readable
+
+
+def test_old_numbers_are_new_ones_again_after_the_hold():
+    stream, log, messages = led_back(A, B)
+    for n, make in enumerate(messages):
+        stream.offer(make(A, 10 + n))
+        stream.offer(make(B, 10 + n))
+    stream.attach(C, at(15))
+    stream.offer(delta(C, 40, 50, 16))
+    assert stream.duplicates == 7  # of the old numbering, for all that is known
+    stream.tick(at(11 + HOLD_NS))
+    stream.tick(at(12 + HOLD_NS))
+    stream.offer(delta(C, 40, 50, 13 + HOLD_NS))
+    stream.offer(delta(A, 40, 50, 13 + HOLD_NS))
+    assert not log.gaps
+    stream.offer(delta(B, 40, 50, 13 + HOLD_NS))
+    assert [(g.first, g.last) for g in log.gaps] == [(31, 39)]
+
+
+def test_a_line_that_leads_back_long_after_the_other_says_nothing_new():
+    stream, log, messages = led_back(A, B)
+    for n in (0, 1, 2, 3):
+        stream.offer(messages[n](A, 10 + n))
+    stream.tick(at(12 + HOLD_NS))
+    stream.offer(messages[2](B, 13 + HOLD_NS))
+    stream.tick(at(14 + 2 * HOLD_NS))
+    assert not log.gaps
+    assert stream.proven().bids() == [(1.0, 20.0)]
+
+
+def test_a_line_that_has_led_back_may_be_the_first_to_bring_what_follows():
+    stream, log, messages = led_back(A, B)
+    for n in (0, 1, 2):
+        stream.offer(messages[n](A, 10 + n))
+        stream.offer(messages[n](B, 10 + n))
+    stream.offer(messages[3](B, 13))
+    stream.offer(messages[4](B, 14))
+    assert log.kinds == ["BookDelta"] * 5
+
+
+def test_a_snapshot_of_the_old_numbering_never_takes_the_book_back():
+    stream, log, messages = led_back(A)
+    for n in (0, 1, 2):
+        stream.offer(messages[n](A, 10 + n))
+    stream.attach(B, at(9))
+    stream.offer(snapshot(B, 98, 14, [(9.0, 9.0)]))
+    stream.offer(messages[3](A, 15))
+    stream.tick(at(20 + HOLD_NS))
+    assert log.kinds == ["BookDelta"] * 4
+    assert stream.proven().bids() == [(1.0, 20.0)]
+
+
+@pytest.mark.parametrize(("lost", "gap"), [(1, (99, 100)), (3, (16, 20))])
+def test_a_message_lost_right_beside_the_way_back_is_announced(lost, gap):
+    stream, log, messages = led_back(A)
+    for n, make in enumerate(messages):
+        if n != lost:
+            stream.offer(make(A, 10 + n))
+    assert log.kinds[-1] == "Gap"
+    assert [(g.first, g.last) for g in log.gaps] == [gap]
+    assert [need.kind for need in log.needs] == ["resubscribe"]
+    stream.offer(snapshot(A, 30, 40, [(3.0, 3.0)]))
+    assert stream.proven().bids() == [(3.0, 3.0)]
+    stream.offer(delta(A, 31, 33, 41))
+    assert stream.readable
+
+
+def test_the_way_back_itself_lost_is_announced_once_the_times_tell():
+    stream, log, messages = led_back(A)
+    for n in (0, 1):
+        stream.offer(msgspec.structs.replace(messages[n](A, 10 + n), event_ns=WALL))
+    for second in range(8):
+        event = delta(A, 16 + second, 16 + second, second * SECOND, made_ns=second * SECOND)
+        stream.offer(event)
+    assert log.gaps[0].cause == "the venue numbers anew"
+    assert log.gaps[0].until_ns == WALL + 6 * SECOND
+    assert not stream.readable
+
+
+def test_a_message_lost_by_one_of_two_lines_beside_the_way_back_is_no_loss():
+    stream, log, messages = led_back(A, B)
+    for n, make in enumerate(messages):
+        if n != 1:
+            stream.offer(make(A, 10 + n))
+        stream.offer(make(B, 10 + n))
+    stream.tick(at(20 + HOLD_NS))
+    assert not log.gaps
+    assert stream.proven().bids() == [(1.0, 30.0)]
+
+
+def test_a_session_s_own_snapshot_that_steps_back_is_a_venue_that_restarted():
+    """As Bybit documents it: a snapshot with u = 1 is of a service that was restarted."""
+    stream, log = book_of(CHAIN_BOOK, A)
+    stream.offer(snapshot(A, 900, 0, [(1.0, 1.0)], made_ns=0))
+    stream.offer(snapshot(A, 1, 9, [(2.0, 2.0)], made_ns=MS))
+    assert log.kinds == ["BookSnapshot", "Gap", "BookSnapshot", "Resynced"]
+    assert stream.proven().bids() == [(2.0, 2.0)]
+    stream.offer(delta(A, 2, 2, 10, [(2.0, 3.0)], made_ns=2 * MS))
+    assert log.kinds[4:] == ["BookDelta"]
+
+
+def test_a_session_s_own_snapshot_with_an_old_number_and_an_old_time_is_a_repeat():
+    stream, log = book_of(CHAIN_BOOK, A)
+    stream.offer(snapshot(A, 900, 0, [(1.0, 1.0)], made_ns=MS))
+    stream.offer(snapshot(A, 899, 9, [(2.0, 2.0)], made_ns=MS))
+    assert log.kinds == ["BookSnapshot"]
+    assert stream.duplicates == 1
 
 
 # -- asking again -------------------------------------------------------------------------------
@@ -903,10 +1243,15 @@ class Books(RuleBasedStateMachine):
 
 
 class ChainBooks(Books):
-    """The same with snapshots in the stream, and every line cutting alike."""
+    """The same with a chain that lines cut differently, and snapshots in the stream."""
 
     topic = CHAIN_BOOK
-    largest = 1
+
+
+class ChainRestBooks(Books):
+    """A chain that lines cut differently, and snapshots by request."""
+
+    topic = CHAIN_REST_BOOK
 
 
 class DenseStreamBooks(Books):
@@ -917,9 +1262,11 @@ class DenseStreamBooks(Books):
 
 TestRestBooks = Books.TestCase
 TestChainBooks = ChainBooks.TestCase
+TestChainRestBooks = ChainRestBooks.TestCase
 TestDenseStreamBooks = DenseStreamBooks.TestCase
 TestRestBooks.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
-TestChainBooks.settings = TestDenseStreamBooks.settings = TestRestBooks.settings
+TestChainBooks.settings = TestChainRestBooks.settings = TestRestBooks.settings
+TestDenseStreamBooks.settings = TestRestBooks.settings
 
 
 steps = st.lists(
@@ -928,7 +1275,9 @@ steps = st.lists(
 )
 
 
-@pytest.mark.parametrize("topic", [REST_BOOK, CHAIN_BOOK], ids=["rest", "chain"])
+@pytest.mark.parametrize(
+    "topic", [REST_BOOK, CHAIN_BOOK, CHAIN_REST_BOOK], ids=["rest", "chain", "chain-rest"]
+)
 @settings(max_examples=100, deadline=None)
 @given(steps=steps)
 def test_one_line_of_two_lost_loses_nothing_repeats_nothing_announces_nothing(topic, steps):
@@ -949,7 +1298,7 @@ def test_one_line_of_two_lost_loses_nothing_repeats_nothing_announces_nothing(to
             stream.offer(venue.snapshot(source, venue.newest, 0))
 
     def send(session, size):
-        end = min(session.sent + (size if from_rest else min(size, 1)), venue.newest)
+        end = min(session.sent + size, venue.newest)
         if end > session.sent:
             stream.offer(venue.delta(session.origin, session.sent, end, 0))
             session.sent = end

@@ -39,6 +39,14 @@ def test_images_are_delivered_in_the_order_of_their_numbers():
     assert stream.newest is log.events[-1]
 
 
+def test_an_image_that_is_repeated_long_after_is_still_the_same():
+    stream, log = images_of(ORDERED, A)
+    for made_ns in (0, 3 * SECOND, REGRESS_NS + SECOND):  # a venue that says it is alive
+        stream.offer(bbo(A, 5, made_ns, made_ns=made_ns))
+    assert numbers(log) == [5]
+    assert stream.duplicates == 2
+
+
 def test_first_arrival_wins():
     stream, log = images_of(ORDERED, A, B)
     for source, n in ((A, 1), (B, 1), (B, 2), (A, 2), (B, 4), (A, 3), (A, 5)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -148,6 +149,30 @@ def test_a_number_is_kept_when_a_mark_is_lost_behind_it():
     outlet.put(trade(2))
     outlet.put(gap(9, since_ns=3))
     assert (outlet.dropped["trades.X"].first, outlet.dropped["trades.X"].last) == (2, 2)
+
+
+def late(number: int) -> Trade:
+    return msgspec.structs.replace(trade(number), backfilled=True)
+
+
+def test_what_came_late_is_counted_by_itself_and_bounds_nothing_that_is_live():
+    outlet = Outlet(1)
+    for event in (trade(20), late(7), late(8), trade(21), trade(22), late(9)):
+        outlet.put(event)
+    lost = outlet.dropped["trades.X"]
+    assert (lost.first, lost.last, lost.count) == (21, 22, 2)
+    assert (lost.late_first, lost.late_last, lost.late) == (7, 9, 3)
+    assert outlet.dropped_total == 5
+
+
+def test_what_came_late_inside_a_gap_that_is_lost_too_needs_no_bounds_of_its_own():
+    outlet = Outlet(1)
+    named = msgspec.structs.replace(gap(5, 1), first=21, last=23, missing=3)
+    for event in (trade(20), named, trade(24), late(22)):
+        outlet.put(event)
+    lost = outlet.dropped["trades.X"]
+    assert (lost.first, lost.last, lost.count, lost.missing) == (21, 24, 1, 3)
+    assert (lost.late_first, lost.late_last, lost.late) == (None, None, 1)
 
 
 def test_the_interval_begins_when_the_event_was_made_and_not_when_it_came():

@@ -71,11 +71,58 @@ def test_the_earliest_deadline_counts():
     assert requests.overdue(200) == [request(2), request(3)]
 
 
+def test_an_answer_cannot_come_before_its_question():
+    requests = Requests()
+    requests.opened(request(1))
+    assert requests.ended(1, Outcome.ANSWERED) is None
+    assert requests.get(1) is None
+    assert requests.oldest_sent is None
+    requests.sent(1, 100)
+    assert requests.get(1) == request(1)
+    assert requests.oldest_sent == 1
+
+
+def test_what_awaits_no_answer_may_be_sent():
+    requests = Requests()
+    requests.sent(1, 100)
+    assert requests.deadline_ns is None
+    assert requests.get(None) is None
+
+
+def test_a_request_ends_with_the_last_of_its_topics():
+    requests = Requests()
+    asked = Request(1, "subscribe", "subscribe 1", ("x", "y", "y"))
+    requests.opened(asked)
+    assert requests.queued("x")
+    assert not requests.queued("other")
+    requests.answered("x")  # not sent yet: it is about something else
+    assert requests.unanswered(asked) == ("x", "y", "y")
+    requests.sent(1, 100)
+    requests.answered("x")
+    requests.answered("x")
+    assert requests.unanswered(asked) == ("y", "y")
+    assert len(requests) == 1
+    requests.answered("y")
+    assert len(requests) == 0
+    assert requests.outcomes[Outcome.ANSWERED] == 1
+
+
+def test_an_answer_counts_for_the_newest_subscribe_and_what_unsubscribed_before_it():
+    requests = Requests()
+    for number, kind in enumerate(["subscribe", "unsubscribe", "subscribe", "unsubscribe"], 1):
+        requests.opened(Request(number, kind, "", ("x",)))
+        requests.sent(number, number)
+    requests.answered("x")
+    assert [r.id for r in requests.overdue(9)] == [1, 4]
+    assert requests.ended(1, Outcome.ANSWERED) is not None
+
+
 @given(st.lists(st.sampled_from(["open", "sent", "answer", "reject", "stray"]), max_size=60))
 def test_every_request_ends_in_exactly_one_way(steps):
     requests = Requests()
     opened = 0
     open_ids: list[int] = []
+    sent_ids: set[int] = set()
     for step in steps:
         match step:
             case "open":
@@ -84,10 +131,17 @@ def test_every_request_ends_in_exactly_one_way(steps):
                 requests.opened(request(opened))
             case "sent" if open_ids:
                 requests.sent(open_ids[-1], 100)
+                sent_ids.add(open_ids[-1])
             case "answer" if open_ids:
-                assert requests.ended(open_ids.pop(), Outcome.ANSWERED) is not None
+                ended = requests.ended(open_ids[-1], Outcome.ANSWERED)
+                assert (ended is not None) == (open_ids[-1] in sent_ids)
+                if ended is not None:
+                    open_ids.pop()
             case "reject" if open_ids:
-                assert requests.ended(open_ids.pop(0), Outcome.REJECTED) is not None
+                ended = requests.ended(open_ids[0], Outcome.REJECTED)
+                assert (ended is not None) == (open_ids[0] in sent_ids)
+                if ended is not None:
+                    open_ids.pop(0)
             case _:
                 assert requests.ended(10**9, Outcome.ANSWERED) is None
         assert len(requests) == len(open_ids)

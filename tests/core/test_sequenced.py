@@ -159,6 +159,67 @@ def test_what_is_held_of_the_old_numbering_is_forgotten_with_it():
     assert numbers(log) == [(900, 900), (1, 1), (2, 2)]
 
 
+# -- a chain that leads back, and messages of nothing -------------------------------------------
+
+
+@pytest.mark.parametrize("lag", [0, 1, 2])
+def test_a_chain_that_leads_back_is_followed_on_every_line(lag):
+    stream, log = stream_of(A, B, topic=spec(Numbering.CHAIN))
+    chain = [(95, 100), (101, 100), (101, 15), (16, 20), (21, 30)]
+    for n in range(len(chain) + lag):
+        if n < len(chain):
+            stream.offer(trade(A, *chain[n], n))
+        if n >= lag:
+            stream.offer(trade(B, *chain[n - lag], n))
+    stream.tick(at(9 + HOLD_NS))
+    assert numbers(log) == chain
+    assert not log.gaps
+    assert stream.duplicates == len(chain)
+
+
+def test_a_hole_before_the_way_back_is_announced_and_the_way_is_followed():
+    stream, log = stream_of(A, B, topic=spec(Numbering.CHAIN))
+    for event in (trade(A, 1, 9, 0), trade(B, 1, 9, 0), trade(A, 15, 3, 1), trade(B, 15, 3, 1)):
+        stream.offer(event)
+    assert [(g.first, g.last) for g in log.gaps] == [(10, 14)]
+    stream.offer(trade(A, 4, 6, 2))
+    stream.tick(at(2 + HOLD_NS))
+    assert numbers(log) == [(1, 9), (15, 3), (4, 6)]
+    assert len(log.gaps) == 1
+    assert stream.duplicates == 2
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    before=st.lists(st.integers(0, 4), max_size=6),
+    to=st.integers(80, 99),
+    after=st.lists(st.integers(0, 4), max_size=8),
+    order=st.lists(st.booleans(), max_size=20),
+)
+def test_two_lines_of_a_chain_that_leads_back_are_one_chain(before, to, after, order):
+    """The new numbers soon are those of before: only who brings them tells them apart."""
+    chain = []
+    number = 99
+    for step in (*before, None, *after):
+        last = to if step is None else number + step
+        chain.append((number + 1, last))
+        number = last
+    stream, log = stream_of(A, B, topic=spec(Numbering.CHAIN))
+    stream.offer(trade(A, 98, 99, 0))
+    stream.offer(trade(B, 98, 99, 0))
+    sent = {A: 0, B: 0}
+    for second in (*order, *[False] * len(chain), *[True] * len(chain)):
+        source = B if second else A
+        if sent[source] < len(chain):
+            stream.offer(trade(source, *chain[sent[source]], 1))
+            sent[source] += 1
+    stream.tick(at(1 + HOLD_NS))
+    assert not log.gaps
+    changes = [(first, last) for first, last in chain if last != first - 1]
+    assert [span for span in numbers(log)[1:] if span[1] != span[0] - 1] == changes
+    assert stream.arrived == 2 + 2 * len(chain)
+
+
 # -- several sources --------------------------------------------------------------------------
 
 

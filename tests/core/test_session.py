@@ -19,6 +19,9 @@ from tests.core.talk import (
 from gapless.core.budget import Budget, Credit
 from gapless.core.codec import (
     Ack,
+    Bundle,
+    Denied,
+    Granted,
     Heartbeat,
     Listing,
     Refusal,
@@ -231,6 +234,117 @@ def test_too_many_requests_ends_the_session_and_says_so(phase):
     assert ended.cause.status == 10028
 
 
+# -- answers topic by topic -------------------------------------------------------------------
+
+
+def asking(*topics, **how):
+    session = make(*topics, **how)
+    session.dial(T0)
+    session.opened(T0)
+    return session
+
+
+def test_topics_may_be_granted_one_by_one_whichever_request_asked_for_them():
+    session = asking("x", "y", "z", per_request=2)
+    assert session.control(Granted(("y",)), T0) == [Confirmed(("y",))]
+    assert session.control(Granted(("z", "x")), T0) == [Confirmed(("z", "x")), Live()]
+    assert session.requests.outcomes[Outcome.ANSWERED] == 2
+    assert session.requests.deadline_ns is None
+
+
+def test_a_venue_that_lists_all_that_is_subscribed_confirms_each_once():
+    session = asking("x", "y", per_request=1)
+    assert session.control(Granted(("x",)), T0) == [Confirmed(("x",))]
+    assert session.control(Granted(("x", "y", "other")), T0) == [Confirmed(("y",)), Live()]
+    assert session.control(Granted(("x", "y", "other")), T0) == []
+    assert session.control(Granted(()), T0) == []
+
+
+def test_a_grant_counts_only_for_what_was_sent():
+    session = asking("x", "y", "z", per_request=1, messages=five_a_second())
+    session.control(Granted(("x", "y", "z")), T0)
+    session.resubscribe("x", T0)  # waits for the budget
+    assert session.subscriptions.stands("x") is Wish.PENDING
+    assert session.control(Granted(("x", "y", "z")), T0) == []  # of the old subscription
+    assert session.control(Denied(("x",), 1, "of something before"), T0) == []
+    assert session.control(Ack(5), T0) == []
+    effects = session.tick(T0 + SECOND)
+    assert sent(effects) == ["unsubscribe 4 x", "subscribe 5 x"]
+    assert session.control(Granted(("x",)), T0 + SECOND) == [Confirmed(("x",))]
+    assert session.requests.deadline_ns is None  # and so was the unsubscribe
+
+
+def test_the_deadline_of_a_request_is_met_when_every_topic_is_answered():
+    session = asking("x", "y", "z")
+    session.control(Granted(("x",)), T0)
+    session.control(Denied(("y",), 7, "no such topic"), T0)
+    assert session.requests.deadline_ns == T0 + Timing().ack_ns
+    session.control(Granted(("z",)), T0)
+    assert session.phase is Phase.LIVE
+    assert session.requests.deadline_ns is None
+    assert session.requests.outcomes[Outcome.ANSWERED] == 1
+
+
+def test_a_topic_that_is_followed_no_more_still_answers_its_request():
+    session = asking("x", "y")
+    session.unfollow(("y",), T0, tell=False)
+    session.control(Granted(("x", "y")), T0)
+    assert session.phase is Phase.LIVE
+    assert session.requests.deadline_ns is None
+
+
+def test_a_denied_topic_is_refused_and_the_others_are_not():
+    session = asking("x", "y")
+    [refused] = session.control(Denied(("x", "x", "other"), 7, "no such topic"), T0)
+    assert isinstance(refused, Refused)
+    assert (refused.error.topic, refused.error.code) == ("x", 7)
+    assert session.control(Granted(("y",)), T0) == [Confirmed(("y",)), Live()]
+    assert session.control(Denied(("x",), 7, "no such topic"), T0) == []
+
+
+def test_an_answer_in_order_is_for_the_oldest_request_that_was_sent():
+    session = asking("x", "y", "z", per_request=1, messages=five_a_second())
+    session.control(Granted(("x",)), T0)
+    [refused, *_] = session.control(Refusal(None, 0, "no such topic", ordered=True), T0)
+    assert refused.error.topic == "y"
+    [refused, live] = session.control(Refusal(None, 0, "no such topic", ordered=True), T0)
+    assert (refused.error.topic, live) == ("z", Live())
+    [said] = session.control(Refusal(None, 0, "what?", ordered=True), T0)
+    assert isinstance(said, Said)
+
+
+def test_only_what_is_unanswered_is_asked_for_again_in_halves():
+    session = asking("a", "b", "c", "d")
+    session.control(Granted(("b",)), T0)
+    session.control(Denied(("d",), 7, "no such topic"), T0)
+    effects = session.control(Refusal(None, 0, "one of them", ordered=True), T0)
+    assert sent(effects) == ["subscribe 2 a", "subscribe 3 c"]
+    assert session.requests.outcomes[Outcome.REJECTED] == 1
+
+
+def test_an_ack_refuses_nothing_that_was_granted_before():
+    session = asking("x", "y")
+    session.control(Granted(("x",)), T0)
+    assert session.control(Ack(1, ("y",)), T0) == [Confirmed(("y",)), Live()]
+
+
+def test_one_frame_may_say_several_things():
+    session = asking("x", "y", "z")
+    reply = Request(0, "reply", "alive")
+    bundle = Bundle(
+        (Granted(("x", "y")), Bundle((Heartbeat(reply), Stray("?"))), Denied(("z",), 1, "no"))
+    )
+    confirmed, alive, refused, live = session.control(bundle, T0)
+    assert (confirmed, alive, live) == (Confirmed(("x", "y")), Send("alive"), Live())
+    assert refused.error.topic == "z"
+
+
+def test_nothing_more_of_a_frame_counts_once_it_ended_the_session():
+    session = asking("x")
+    bundle = Bundle((Refusal(None, 429, "too many", limited=True), Granted(("x",))))
+    assert session.control(bundle, T0) == [Abort()]
+
+
 # -- listing ----------------------------------------------------------------------------------
 
 
@@ -339,6 +453,70 @@ def test_a_pong_keeps_the_session_and_measures_the_round_trip():
     session.pong(session.heard_ns)
     assert session.rtt_ns == 30 * MS
     assert session.tick(T0 + 2 * SECOND) == []
+
+
+# -- what the venue wants to hear ----------------------------------------------------------------
+
+BEAT_NS = 300 * MS
+
+
+def test_something_is_said_exactly_when_we_were_silent_for_long_enough():
+    session = asking("x", codec=ToyCodec(beats=True), beat_ns=BEAT_NS)
+    session.control(Ack(1), T0)
+    assert session.deadline_ns == T0 + BEAT_NS
+    assert session.tick(T0 + BEAT_NS - 1) == []
+    assert sent(session.tick(T0 + BEAT_NS)) == ["beat"]
+    assert session.tick(T0 + BEAT_NS) == []
+    assert session.deadline_ns == T0 + 2 * BEAT_NS
+
+
+def test_whatever_we_say_counts_as_being_heard():
+    session = asking("x", codec=ToyCodec(beats=True), beat_ns=BEAT_NS)
+    session.control(Ack(1), T0)
+    session.control(Heartbeat(Request(0, "reply", "alive")), T0 + 100 * MS)
+    assert session.deadline_ns == T0 + 100 * MS + BEAT_NS
+
+
+def test_a_ping_is_sent_where_the_dialect_has_no_beat_of_its_own():
+    session = asking("x", beat_ns=BEAT_NS)
+    session.control(Ack(1), T0)
+    assert session.tick(T0 + BEAT_NS) == [Ping()]
+    assert session.deadline_ns == T0 + 2 * BEAT_NS
+
+
+@pytest.mark.parametrize("beats", [True, False])
+def test_a_beat_is_paid_from_the_budget_of_messages(beats):
+    budget = five_a_second()
+    session = asking("x", codec=ToyCodec(beats=beats), beat_ns=BEAT_NS, messages=budget)
+    session.control(Ack(1), T0)
+    assert session.tick(T0 + BEAT_NS)
+    assert budget.wait_ns(T0 + BEAT_NS, 3) == 0  # the subscribe, the beat, and three more
+    assert budget.wait_ns(T0 + BEAT_NS, 4) > 0
+
+
+def test_a_beat_with_an_id_of_its_own_is_not_waited_for():
+    class Numbered(ToyCodec):
+        def beat(self, next_id):
+            return Request(next_id, "setup", f"beat {next_id}")
+
+    session = asking("x", codec=Numbered(), beat_ns=BEAT_NS)
+    session.control(Ack(1), T0)
+    assert sent(session.tick(T0 + BEAT_NS)) == ["beat 2"]
+    assert session.requests.deadline_ns is None
+    assert session.control(Ack(2), T0 + BEAT_NS) == []
+    assert sent(session.tick(T0 + 2 * BEAT_NS)) == ["beat 3"]
+
+
+@pytest.mark.parametrize("phase", [Phase.DRAINING, Phase.CLOSING, Phase.ENDED])
+def test_a_session_on_its_way_out_says_nothing(phase):
+    session = asking("x", codec=ToyCodec(beats=True), beat_ns=1)
+    session.control(Ack(1), T0)
+    session.retire(T0)
+    if phase is not Phase.DRAINING:
+        session.drained(T0)
+    if phase is Phase.ENDED:
+        session.lost(ConnectionLost(), T0)
+    assert sent(session.tick(T0 + 100 * MS)) == []
 
 
 # -- budgets ------------------------------------------------------------------------------------

@@ -287,6 +287,9 @@ def test_two_kinds_of_silence_at_once_are_two_findings_with_their_own_evidence()
 
 def test_a_line_that_has_never_had_a_frame_learns_nothing():
     scene = Scene(("x",))
-    scene.open()
+    line = scene.open()
     assert scene.look() == []
-    assert scene.vigil.limit_ns("a", "x") == POLICY.floor_ns
+    assert scene.vigil.limit_ns("a", "x") is None
+    scene.say("x", line)  # and one alone is no rhythm
+    assert scene.look() == []
+    assert scene.vigil.limit_ns("a", "x") is None

@@ -6,9 +6,12 @@ Expected values of the stream tests come from here and never from the code under
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
+from zlib import crc32
 
+from gapless.core.checksum import Checksum, TextLevel
 from gapless.core.sequence import Numbering
 from gapless.core.stream import Moment, Need, SnapshotFrom, TopicSpec
 from gapless.events import (
@@ -20,6 +23,7 @@ from gapless.events import (
     Levels,
     Origin,
     Resynced,
+    Texts,
     Trade,
 )
 
@@ -47,6 +51,32 @@ REST_BOOK = spec(Numbering.DENSE, "book", SnapshotFrom.REST)
 CHAIN_BOOK = spec(Numbering.CHAIN, "book", SnapshotFrom.STREAM)
 ORDERED = spec(Numbering.ORDERED, "bbo")
 UNNUMBERED = spec(Numbering.NONE, "ticker")
+NAMED = spec(Numbering.IDENTITY)
+CHAIN_REST_BOOK = spec(Numbering.CHAIN, "book", SnapshotFrom.REST)
+BOOK_IMAGES = spec(Numbering.ORDERED, "book", SnapshotFrom.EVERY)
+
+
+def crc(bids: Sequence[TextLevel], asks: Sequence[TextLevel]) -> int:
+    """A checksum as venues make them: of the digits, bids before asks."""
+    return crc32(":".join(text for level in (*bids, *asks) for text in level).encode())
+
+
+def run_book(
+    *, depth: int | None = None, covers: int | None = None, tolerated: int = 0
+) -> TopicSpec:
+    """A book without numbers: cut to ``depth``, and checked down to ``covers``."""
+    checksum = None if covers is None else Checksum(covers, crc, tolerated)
+    name = "book.btc"
+    return TopicSpec(
+        "venue",
+        "book",
+        "BTC-USD",
+        name,
+        Numbering.NONE,
+        SnapshotFrom.STREAM,
+        depth=depth,
+        checksum=checksum,
+    )
 
 
 def trade(
@@ -308,3 +338,94 @@ class Session:
     attached: bool = False
     fresh: bool = False  # owes a snapshot before anything else
     messages: list[Event] = field(default_factory=list)
+
+
+# -- books without numbers ----------------------------------------------------------------------
+
+Side = dict[str, str]  # price to size, both as the venue writes them
+
+
+def best(side: Side, *, bids: bool, depth: int | None = None) -> list[TextLevel]:
+    return sorted(side.items(), key=lambda level: float(level[0]), reverse=bids)[:depth]
+
+
+def numbers(levels: Sequence[TextLevel]) -> Levels:
+    return [(float(price), float(size)) for price, size in levels]
+
+
+class RunVenue:
+    """A book of literal texts, every state of which is kept.
+
+    Subscribers are shown the best ``depth`` levels.  What falls out of them is not taken back.
+    """
+
+    def __init__(self, topic: TopicSpec, seed: int = 0) -> None:
+        self._rng = Random(seed)
+        self.depth = topic.depth
+        self.checksum = topic.checksum
+        self.states: list[tuple[Side, Side]] = [({}, {})]
+        self.made_ns = [0]
+
+    @property
+    def newest(self) -> int:
+        return len(self.states) - 1
+
+    def change(self, now_ns: int) -> None:
+        rng = self._rng
+        sides = (dict(self.states[-1][0]), dict(self.states[-1][1]))
+        which = rng.randint(0, 1)
+        price, size = f"{rng.randint(1, 6) + 10 * which}.0", rng.choice(["0", "1.50", "2", "1e1"])
+        if size == "0":
+            sides[which].pop(price, None)
+        else:
+            sides[which][price] = size
+        self.states.append(sides)
+        self.made_ns.append(now_ns)
+
+    def shown(self, index: int) -> tuple[list[TextLevel], list[TextLevel]]:
+        bids, asks = self.states[index]
+        return best(bids, bids=True, depth=self.depth), best(asks, bids=False, depth=self.depth)
+
+    def book_at(self, index: int) -> tuple[Levels, Levels]:
+        bids, asks = self.shown(index)
+        return numbers(bids), numbers(asks)
+
+    def check(self, index: int) -> int | None:
+        if self.checksum is None:
+            return None
+        covers = self.checksum.depth
+        bids, asks = self.shown(index)
+        return crc(bids[:covers], asks[:covers])
+
+    def snapshot(self, source: Origin, index: int, now_ns: int) -> BookSnapshot:
+        bids, asks = self.shown(index)
+        return BookSnapshot(
+            source,
+            WALL + now_ns,
+            now_ns,
+            WALL + self.made_ns[index],
+            None,
+            None,
+            numbers(bids),
+            numbers(asks),
+            Texts(bids, asks, self.check(index)),
+        )
+
+    def delta(self, source: Origin, begin: int, end: int, now_ns: int) -> BookDelta:
+        sides: list[list[TextLevel]] = []
+        for which in (0, 1):
+            old, new = dict(self.shown(begin)[which]), dict(self.shown(end)[which])
+            gone = [(price, "0") for price in old if price not in self.states[end][which]]
+            sides.append([*gone, *((p, s) for p, s in new.items() if old.get(p) != s)])
+        bids, asks = sides
+        return BookDelta(
+            source,
+            WALL + now_ns,
+            now_ns,
+            WALL + self.made_ns[end],
+            None,
+            None,
+            numbers(bids),
+            numbers(asks),
+            Texts(bids, asks, self.check(end)),
+        )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gapless.sim.build import simulate
+from gapless.sim.chain import ChainOptions
 from gapless.sim.dialects._base import SimOptions
 from gapless.sim.exchange import Exchange
 from gapless.sim.faults import Fault, FaultName
@@ -84,7 +85,8 @@ class Venues:
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         options = SimOptions(limits=False)
-        one = simulate("deribit", rate_per_s=200, seed=3, options=options)
+        chain = SimOptions(limits=False, chain=ChainOptions(strikes=24))
+        one = simulate("deribit", rate_per_s=200, seed=3, options=chain)
         two = simulate("binance.spot", rate_per_s=200, seed=3, options=options)
         async with SimServer(one) as first, SimServer(two) as second:
             for exchange, server in ((one, first), (two, second)):

@@ -7,44 +7,60 @@ import asyncio
 import pytest
 
 from gapless.core.budget import Budget
-from gapless.core.codec import Ack, Heartbeat, Request, Stray
+from gapless.core.codec import Ack, Bundle, Granted, Heartbeat, Refusal, Request, Stray
+from gapless.core.counter import ConnectionCounter
 from gapless.core.lifecycle import Phase
 from gapless.core.liveness import PathPolicy
 from gapless.core.sequence import Numbering
 from gapless.core.sequenced import SequencedStream
 from gapless.core.session import Session, SessionTerms, Timing
 from gapless.core.stream import TopicSpec
-from gapless.errors import ConnectionLost, DecodeError, Stalled
+from gapless.errors import ConnectionLost, DecodeError, MessagesLost, Stalled
 from gapless.events import Origin, Trade
 from gapless.io.driver import Driver
 from gapless.testing import VirtualClock, run
 
 SECOND = 1_000_000_000
 ORIGIN = Origin("toy", "trades", "X", "t", "a", 7)
+TRADE = Trade(ORIGIN, 1, 1, None, 1, 1, "1", 1.0, 1.0, "buy")
 
 
 class Codec:
-    """``data N`` is a trade, ``ack N`` an answer, ``beat`` wants a reply."""
+    """``data N`` is a trade, ``ack N`` an answer, ``beat`` wants a reply.
+
+    ``both N`` is an answer and a trade.  ``#N`` before any of it is the connection's own number.
+    """
 
     def setup(self, next_id):
         return []
 
     def subscribe(self, request_id, topics):
-        return Request(request_id, "subscribe", f"subscribe {request_id}", topics)
+        return [Request(request_id, "subscribe", f"subscribe {request_id}", topics)]
 
     def unsubscribe(self, request_id, topics):
-        return Request(request_id, "unsubscribe", f"unsubscribe {request_id}", topics)
+        return [Request(request_id, "unsubscribe", f"unsubscribe {request_id}", topics)]
 
     def once_live(self, request_id):
         return None
 
+    def number(self, text):
+        head = text.partition(" ")[0]
+        if head == "#?":
+            raise DecodeError("what number is that?")
+        return int(head[1:]) if head.startswith("#") else None
+
     def read(self, text, recv_ns, mono_ns):
+        if text.startswith("#"):
+            text = text.partition(" ")[2]
         word, _, number = text.partition(" ")
-        if word == "data":
+        if word in {"data", "both"}:
             n = int(number)
-            return [Trade(ORIGIN, recv_ns, mono_ns, None, n, n, number, 1.0, 1.0, "buy")]
+            trade = Trade(ORIGIN, recv_ns, mono_ns, None, n, n, number, 1.0, 1.0, "buy")
+            return [trade] if word == "data" else Bundle((Granted(("t",)),), (trade,))
         if word == "ack":
             return Ack(int(number))
+        if word == "limited":
+            return Bundle((Refusal(None, 429, "too many", limited=True),), (TRADE,))
         if word == "beat":
             return Heartbeat(Request(0, "heartbeat", "alive"))
         if word == "stray":
@@ -80,7 +96,7 @@ class Overseer:
         return [entry[0] for entry in self.told]
 
 
-def drive(test, *, timing=None):
+def drive(test, *, timing=None, counter=None):
     """Run ``await test(driver, wire, overseer, events, clock)`` in virtual time."""
     clock = VirtualClock()
 
@@ -92,7 +108,8 @@ def drive(test, *, timing=None):
         terms = SessionTerms(messages=Budget(), pools={})
         session = Session(codec, ["t"], timing or Timing(), terms, PathPolicy(), "ws://toy")
         overseer, wire = Overseer(), Wire()
-        driver = Driver("a", 7, session, codec, {"t": ORIGIN}, streams, clock, overseer)
+        origins = {"t": ORIGIN}
+        driver = Driver("a", 7, session, codec, origins, streams, clock, overseer, counter)
         driver.dial(clock.mono_ns())
         await test(driver, wire, overseer, events, clock)
         if not driver.over:
@@ -249,5 +266,115 @@ def test_a_topic_is_subscribed_anew_on_request():
         driver.on_text("ack 1", clock.mono_ns())
         driver.resubscribe("t", clock.mono_ns())
         assert wire.log == ["subscribe 1", "unsubscribe 2", "subscribe 3"]
+
+    drive(main)
+
+
+# -- a frame that is answer and data --------------------------------------------------------------
+
+
+def test_a_frame_may_bring_data_with_its_answer():
+    async def main(driver, wire, overseer, events, clock):
+        driver.opened(wire)
+        driver.on_text("both 1", clock.mono_ns() + 5)
+        assert overseer.told == [("confirmed", ("t",)), ("live",)]
+        assert [event.id for event in events] == ["1"]
+        assert (driver.frames, driver.data_ns) == (1, clock.mono_ns() + 5)
+
+    drive(main)
+
+
+def test_data_that_comes_with_the_end_of_the_session_is_of_no_epoch():
+    async def main(driver, wire, overseer, events, clock):
+        driver.opened(wire)
+        driver.on_text("ack 1", clock.mono_ns())
+        driver.on_text("limited", clock.mono_ns())
+        assert wire.log[-1] == "abort"
+        assert events == []
+        assert driver.frames == 0
+
+    drive(main)
+
+
+# -- a connection that is counted -----------------------------------------------------------------
+
+
+def test_a_hole_in_the_connection_s_numbers_ends_it_before_anything_behind_it():
+    async def main(driver, wire, overseer, events, clock):
+        driver.opened(wire)
+        start_ns = clock.mono_ns()
+        for after_ns, text in ((1, "#1 ack 1"), (2, "#2 data 1"), (3, "beat"), (9, "#5 data 2")):
+            driver.on_text(text, start_ns + after_ns)
+        assert [event.id for event in events] == ["1"]
+        assert wire.log[-1] == "abort"
+        assert driver.covered_ns == start_ns + 2  # the beat has no number, and proves nothing
+        driver.on_text("#6 data 3", start_ns + 10)
+        driver.on_text("#9 data 4", start_ns + 11)
+        driver.on_text("#? data 5", start_ns + 12)
+        assert len(events) == 1
+        assert driver.covered_ns == start_ns + 2
+        assert "violation" not in overseer.kinds()
+        driver.on_closed(ConnectionLost())
+        (ended,) = [entry[1] for entry in overseer.told if entry[0] == "ended"]
+        assert isinstance(ended.cause, MessagesLost)
+        assert (ended.cause.first, ended.cause.last) == (3, 4)
+
+    drive(main, counter=ConnectionCounter())
+
+
+def test_a_pong_after_the_loss_does_not_cover_it():
+    async def main(driver, wire, overseer, events, clock):
+        driver.opened(wire)
+        start_ns = clock.mono_ns()
+        driver.on_text("#1 ack 1", start_ns + 1)
+        driver.on_pong(b"", start_ns + 8)
+        driver.on_text("#3 data 1", start_ns + 9)
+        assert driver.covered_ns == start_ns + 1
+
+    drive(main, counter=ConnectionCounter())
+
+
+def test_numbers_without_a_hole_disturb_nobody():
+    async def main(driver, wire, overseer, events, clock):
+        driver.opened(wire)
+        for number, text in enumerate(("ack 1", "beat", "data 1", "stray", "data 2")):
+            driver.on_text(f"#{number} {text}", clock.mono_ns())
+        driver.on_text("#4 data 3", clock.mono_ns())  # a number again
+        assert [event.id for event in events] == ["1", "2", "3"]
+        assert driver.covered_ns is None
+
+    drive(main, counter=ConnectionCounter())
+
+
+def test_a_number_that_cannot_be_read_is_reported():
+    async def main(driver, wire, overseer, events, clock):
+        driver.opened(wire)
+        driver.on_text("#? data 1", clock.mono_ns())
+        assert overseer.kinds() == ["violation"]
+        assert events == []
+
+    drive(main, counter=ConnectionCounter())
+
+
+def test_a_hole_in_what_crosses_a_planned_close_is_no_loss():
+    async def main(driver, wire, overseer, events, clock):
+        driver.opened(wire)
+        driver.on_text("#1 ack 1", clock.mono_ns())
+        driver.retire(clock.mono_ns(), drain=False)
+        driver.on_text("#5 data 1", clock.mono_ns())
+        driver.on_closed(ConnectionLost(1000))
+        (ended,) = [entry[1] for entry in overseer.told if entry[0] == "ended"]
+        assert ended.cause is None
+        assert driver.covered_ns is None
+
+    drive(main, counter=ConnectionCounter())
+
+
+def test_a_dialect_without_numbers_is_never_asked_for_them():
+    async def main(driver, wire, overseer, events, clock):
+        driver.opened(wire)
+        driver.on_text("#1 ack 1", clock.mono_ns())
+        driver.on_text("#9 data 1", clock.mono_ns())
+        assert len(events) == 1
 
     drive(main)

@@ -100,6 +100,36 @@ def test_a_topic_older_than_its_rhythm_is_stale_and_one_refused_is_down(venue):
     play(main, venue)
 
 
+def test_a_message_that_is_repeated_is_as_good_as_a_new_one():
+    async def main(stage):
+        async with stage.feed(bbo(stage.symbols[0])) as feed:
+            await asyncio.sleep(60)
+            conductor = feed._running()
+            (stream,) = conductor.streams.values()
+            newest, now_ns = stream.newest, stage.clock.mono_ns() + 600_000_000_000
+            stage.clock.advance_ns(600_000_000_000)
+            stale = topic(feed_stats(conductor, 0), "bbo", stage.symbols[0])
+            assert stale.trust == "stale"
+            stream.offer(msgspec.structs.replace(newest, mono_ns=now_ns, recv_ns=now_ns))
+            assert stream.newest is newest
+            again = topic(feed_stats(conductor, 0), "bbo", stage.symbols[0])
+            assert (again.trust, again.age_s) == ("live", 0.0)
+
+    play(main, "binance.spot")
+
+
+def test_a_topic_that_spoke_once_is_not_stale():
+    async def main(stage):
+        async with stage.feed(bbo(stage.symbols[0])) as feed:
+            await stage.until(lambda: feed.stats().delivered == 1)
+            await asyncio.sleep(5)
+            (once,) = feed.stats().topics
+            assert (once.trust, once.received) == ("live", 1)
+            assert once.age_s > 4
+
+    play(main, "deribit", rate=0.001)
+
+
 def test_a_ping_gives_a_round_trip_time():
     async def main(stage):
         async with stage.feed(trades(stage.symbols[0])) as feed:

@@ -38,14 +38,14 @@ async def serving(handler, *, tls=None):
         await runner.cleanup()
 
 
-def ask(handler, *, tls=None, base=None, **options):
+def ask(handler, *, tls=None, base=None, request=GET, **options):
     """Read once from a server with ``handler``."""
 
     async def main():
         async with asyncio.timeout(20), serving(handler, tls=tls) as url:
             client = AiohttpRest(SystemClock(), **options)
             try:
-                return await client.get(base or url, GET, Dialect())
+                return await client.get(base or url, request, Dialect())
             finally:
                 await client.close()
 
@@ -64,6 +64,15 @@ def test_the_body_of_a_good_answer_and_the_query_as_asked():
         return web.Response(text=request.path_qs)
 
     assert ask(handle) == b"/api/v3/depth?symbol=BTCUSDT&limit=1000"
+
+
+def test_a_request_with_a_body_is_posted_as_json():
+    async def handle(request):
+        assert (request.method, request.content_type) == ("POST", "application/json")
+        return web.Response(body=await request.read())
+
+    request = RestGet("/info", (), "weight", 20, '{"type":"\u00fc"}')
+    assert ask(handle, request=request) == '{"type":"\u00fc"}'.encode()
 
 
 @pytest.mark.parametrize("status", [403, 418, 429])

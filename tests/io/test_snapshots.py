@@ -238,3 +238,17 @@ def test_a_snapshot_that_is_too_old_is_fetched_again():
         assert desk.books[0].stale_snapshots == 2
 
     fetch(main, lambda n: b"5" if n < 3 else b"12")
+
+
+def test_a_book_whose_venue_serves_no_snapshot_is_refused_and_asked_for_once(monkeypatch):
+    monkeypatch.setattr(Dialect, "snapshot", lambda self, symbol: None)
+
+    async def main(desk):
+        await asyncio.sleep(300)
+        assert not desk.client.asked
+        (error,) = desk.failures
+        assert isinstance(error, SubscriptionRejected)
+        assert "no snapshot" in error.detail
+        assert all(task.done() for task in desk.tasks)
+
+    fetch(main, lambda n: b"12")

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from tests.sim.wires import MS, SECOND, T0, dial
 
+from gapless.capture.format import Stored
+from gapless.capture.reader import open_capture
+from gapless.capture.writer import CaptureWriter
 from gapless.sim.build import replay
 from gapless.sim.dialects import BinanceSpot, Deribit
 from gapless.sim.replay import CaptureDamaged, Timeline, load
@@ -171,13 +174,26 @@ def test_deribit_replays_with_acknowledgements_of_its_own(tmp_path):
     assert json.loads(reply.body_text) == {"result": ["i"]}
 
 
+def test_segments_and_lines_give_the_same_timeline(capture, tmp_path):
+    writer = CaptureWriter(tmp_path / "run", "binance.spot", "0123456789", 1, fsync="never")
+    writer.add([Stored.of(record) for record in open_capture(capture)], 1)
+    writer.close(1)
+    one, two = (load(path, BinanceSpot()) for path in (capture, tmp_path / "run"))
+    assert one.frames == two.frames
+    assert len(one.frames) == 4
+    assert [one.due_ns(n) for n in range(4)] == [two.due_ns(n) for n in range(4)]
+    key = ("/api/v3/depth", "AAABTC")
+    assert one.rest_body(key, 0) == two.rest_body(key, 0) == json.dumps(SNAPSHOT)
+    assert one.skipped == two.skipped
+
+
 # -- damage -----------------------------------------------------------------------------------
 
 
 def test_a_missing_file(tmp_path):
     with pytest.raises(CaptureDamaged) as damaged:
         load(tmp_path / "none.gz", BinanceSpot())
-    assert damaged.value.line == 0
+    assert damaged.value.place == ""
     assert "no such file" in str(damaged.value)
 
 
@@ -195,7 +211,7 @@ def test_a_truncated_or_foreign_file(tmp_path, capture):
         path.write_bytes(content)
         with pytest.raises(CaptureDamaged) as damaged:
             load(path, BinanceSpot())
-        assert damaged.value.file == str(path)
+        assert damaged.value.path == str(path)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +224,7 @@ def test_a_bad_line_is_named(tmp_path, bad):
         file.write(f"{good}\n{good}\n{bad}\n{good}\n")
     with pytest.raises(CaptureDamaged) as damaged:
         load(path, BinanceSpot())
-    assert damaged.value.line == 3
+    assert damaged.value.place == "line 3"
 
 
 # -- the corpus -------------------------------------------------------------------------------

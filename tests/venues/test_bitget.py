@@ -211,6 +211,17 @@ def test_a_pseq_of_0_in_a_change_proves_nothing_and_breaks_the_book():
     assert [need.kind for need in needs] == ["resubscribe"]
 
 
+def test_a_lower_number_breaks_the_book_once_it_cannot_be_an_old_one():
+    stream, events, needs = follow((0, 10), (10, 15))
+    for seconds in (1, 6):
+        row = CHANGE | {"pseq": 0, "seq": 3, "ts": str(1695716059516 + seconds * 1000)}
+        [event] = read(CODEC, push(BOOK, row, action="update"))
+        stream.offer(event)
+    assert not stream.readable
+    assert [event.cause for event in events if isinstance(event, Gap)] == ["the venue numbers anew"]
+    assert [need.kind for need in needs] == ["resubscribe"]
+
+
 @pytest.mark.parametrize("lacking", [{"seq": None}, {"pseq": None}, {"seq": None, "pseq": None}])
 def test_a_change_without_its_numbers_is_refused(lacking):
     with pytest.raises(DecodeError, match="a change from"):

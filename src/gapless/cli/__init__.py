@@ -23,7 +23,10 @@ __all__ = ["VERBS", "main", "run"]
 
 VERBS: Final = {
     "book": "Watch one order book, shown only while it is proven.",
+    "capture": "Prove captures, and convert them.",
     "demo": "Watch a supervised connection keep its promise; needs no network.",
+    "inspect": "Examine captures: what is in them, and what is provably missing.",
+    "record": "Record what comes over the wire, in a form that can be proven.",
     "sim": "Serve a simulated exchange on this machine.",
     "tail": "Follow channels of a venue, with every gap marked.",
     "venues": "Show which venues there are, and what is known of them.",

@@ -77,15 +77,19 @@ class Connecting:
     source: str | None
     lines: int
     seed: int | None
+    credentials: str | None
+    login_always: bool
     for_s: float | None
     json: bool
+    backfill: str = "off"
 
     def options(self) -> Options:
         """Return options for the library.
 
         Raises:
-            gapless.errors.ConfigError: If the CA file cannot be read.
+            gapless.errors.ConfigError: If the CA file or the credentials cannot be read.
         """
+        from gapless.core.stream import Backfill
         from gapless.io.dial import tls_context
         from gapless.planning import Options
 
@@ -104,6 +108,9 @@ class Connecting:
             proxy=self.proxy,
             source=self.source,
             seed=self.seed,
+            credentials=self.credentials,
+            login_always=self.login_always,
+            backfill=Backfill(self.backfill),
         )
 
 
@@ -141,6 +148,15 @@ _OPTIONS = (
         show_default=True,
         metavar="N",
         help="Redundant connections to the same data, merged into one stream.",
+    ),
+    click.option(
+        "--credentials",
+        metavar="REF",
+        help="Where a read-only key lies: env:PREFIX (PREFIX_KEY, PREFIX_SECRET, perhaps "
+        "PREFIX_PASSPHRASE) or file:PATH (TOML).  Used where a channel needs a login.",
+    ),
+    click.option(
+        "--login-always", is_flag=True, help="Log in even where no channel here needs it."
     ),
     click.option("--seed", type=int, metavar="N", help="Seed of all jitter."),
     click.option(

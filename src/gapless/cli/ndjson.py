@@ -104,6 +104,7 @@ def summary_line(stats: FeedStats, recv_ns: int, mono_ns: int) -> bytes:
             "duplicates": stats.duplicates,
             "gaps": stats.gaps,
             "missing": stats.missing,
+            "backfilled": stats.backfilled,
             "dials": stats.dials,
             "sessions": stats.sessions,
             "violations": stats.violations,
@@ -128,7 +129,13 @@ def _escaped(char: str) -> str:
 
 
 def _trade(event: Any) -> Fields:
-    return {"id": event.id, "price": event.price, "size": event.size, "side": event.side}
+    return {
+        "id": event.id,
+        "price": event.price,
+        "size": event.size,
+        "side": event.side,
+        "backfilled": event.backfilled,
+    }
 
 
 def _delta(event: Any) -> Fields:

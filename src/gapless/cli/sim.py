@@ -16,6 +16,7 @@ from gapless.cli.finite import FiniteRange
 from gapless.cli.running import Stop, run
 
 if TYPE_CHECKING:
+    from gapless.sim.chain import ChainOptions
     from gapless.sim.exchange import Exchange, SimOptions
     from gapless.sim.server import SimServer
     from gapless.sim.truth import NdjsonTruth, Record
@@ -49,6 +50,8 @@ class _Wanted:
     lifetime: float | None
     snapshot_stale_ms: int
     nodes: int
+    chain: int | None
+    chain_cycle: float
     allow_raw: bool
     no_limits: bool
     for_s: float | None
@@ -78,7 +81,7 @@ class _Wanted:
 @click.option(
     "--truth", metavar="FILE", help="Log what really happened, and what each session was sent."
 )
-@click.option("--capture", metavar="FILE", help="Replay recorded traffic (gzipped JSON lines).")
+@click.option("--capture", metavar="FILE", help="Replay recorded traffic: segments, or JSON lines.")
 @click.option(
     "--speed",
     type=FiniteRange(0, 10_000, min_open=True),
@@ -107,6 +110,20 @@ class _Wanted:
     metavar="N",
     help="Nodes behind the endpoint; each cuts its batches at other moments.",
 )
+@click.option(
+    "--chain",
+    type=click.IntRange(2, 10_000),
+    metavar="N",
+    help="Deribit: N options besides, which are listed, settle and expire.",
+)
+@click.option(
+    "--chain-cycle",
+    type=FiniteRange(1, 86_400),
+    default=60.0,
+    show_default=True,
+    metavar="S",
+    help="Seconds from one expiry of the chain to the next.",
+)
 @click.option("--allow-raw", is_flag=True, help="Deribit: raw channels without a login.")
 @click.option("--no-limits", is_flag=True, help="Do not enforce the venue's limits.")
 @click.option(
@@ -125,6 +142,8 @@ def command(venues: str, **given: Any) -> int:
     wanted = _Wanted(**given)
     exchange_by_venue: dict[str, Exchange] = {}
     with Stop() as stop, _truth(wanted.truth) as truth:
+        if wanted.capture is not None and not _speaks(venues):
+            return _verbatim(venues, wanted.capture, wanted, stop)
         names = _names(venues, wanted)
         for name in names:
             sink = None if truth is None else _Labelled(truth, name)
@@ -157,6 +176,27 @@ class _Labelled:
     def write(self, record: Record) -> None:
         """Take one record."""
         self._write(record if "venue" in record else {**record, "venue": self._venue})
+
+
+def _speaks(venues: str) -> bool:
+    from gapless.sim.dialects import DIALECTS
+
+    return "," in venues or venues in DIALECTS
+
+
+def _verbatim(venue: str, capture: str, wanted: _Wanted, stop: Stop) -> int:
+    from gapless.cli.verbatim import serve
+
+    return serve(
+        venue,
+        capture,
+        host=wanted.host,
+        port=wanted.port[0],
+        speed=wanted.speed,
+        for_s=wanted.for_s,
+        as_json=wanted.json,
+        stop=stop,
+    )
 
 
 def _names(venues: str, wanted: _Wanted) -> list[str]:
@@ -197,6 +237,7 @@ def _exchange(name: str, wanted: _Wanted, truth: _Labelled | None) -> Exchange:
         snapshot_stale_ms=wanted.snapshot_stale_ms,
         nodes=wanted.nodes,
         allow_raw=wanted.allow_raw,
+        chain=_chain(name, wanted),
     )
     seed = wanted.seed
     if wanted.capture is not None:
@@ -212,6 +253,18 @@ def _exchange(name: str, wanted: _Wanted, truth: _Labelled | None) -> Exchange:
     symbols = known[:count]
     symbols += [dialect.invented_symbol(n) for n in range(1, count - len(symbols) + 1)]
     return simulate(name, symbols, rate_per_s=wanted.rate, seed=seed, options=options, truth=truth)
+
+
+def _chain(name: str, wanted: _Wanted) -> ChainOptions | None:
+    from gapless.sim.chain import ChainOptions
+    from gapless.sim.dialects import DIALECTS
+
+    if wanted.chain is None:
+        return None
+    if not DIALECTS[name].has_chain or wanted.capture is not None:
+        able = ", ".join(venue for venue, dialect in DIALECTS.items() if dialect.has_chain)
+        raise click.UsageError(f"--chain is an invented market, and only for {able}")
+    return ChainOptions(strikes=wanted.chain, cycle_s=wanted.chain_cycle)
 
 
 @contextlib.contextmanager

@@ -16,6 +16,14 @@ __all__ = ["command", "stream"]
 @click.argument("venue")
 @click.argument("channel")
 @click.argument("symbols", metavar="SYMBOL...", nargs=-1, required=True)
+@click.option(
+    "--backfill",
+    type=click.Choice(["off", "wait", "late"]),
+    default="off",
+    show_default=True,
+    help="Missing trades: leave them, have later ones wait for them up to two seconds, or take "
+    "them late.",
+)
 @connecting_options
 def command(venue: str, channel: str, symbols: tuple[str, ...], **given: Any) -> int:
     """Follow CHANNEL of VENUE for each SYMBOL, and mark every gap.

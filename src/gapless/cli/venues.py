@@ -49,9 +49,10 @@ def show(name: str, as_json: bool) -> None:
         return
     click.echo(f"{profile.name}: {profile.title}\n")
     click.echo("Channels")
-    for channel in profile.channels:
+    for channel in profile.every_channel():
         for variant, topic in channel.topics.items():
-            click.echo(f"  {channel.name}.{variant}  {topic}")
+            login = "  (needs a login)" if variant in channel.private else ""
+            click.echo(f"  {channel.name}.{variant}  {topic}{login}")
     click.echo(
         "\nFacts (confidence: H read in an official text, M old or seen in traffic, L inferred)"
     )
@@ -92,7 +93,7 @@ def _whole(profile: Profile) -> dict[str, Any]:
     return {
         "name": profile.name,
         "title": profile.title,
-        "channels": [_channel(channel) for channel in profile.channels],
+        "channels": [_channel(channel) for channel in profile.every_channel()],
         "facts": {name: _fact(fact) for name, fact in profile.facts()},
         "traps": list(profile.traps),
     }

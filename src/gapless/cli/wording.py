@@ -72,7 +72,9 @@ class Wording:
                 words = f"── resynced by {by}, blind for {blind_ns / 1e9:.3f} s ── {about}"
                 return head + self._style(words, fg="green")
             case _:
-                tail = self._style(f"{_numbers(event)}  line {origin.line}".strip(), dim=True)
+                late = "  backfilled" if isinstance(event, Trade) and event.backfilled else ""
+                tail = f"{_numbers(event)}  line {origin.line}{late}".strip()
+                tail = self._style(tail, dim=True)
                 return f"{head}{about}  {self._payload(event)}  {tail}"
 
     def notice(self, notice: Notice) -> str:
@@ -88,7 +90,8 @@ class Wording:
     def summary(self, stats: FeedStats) -> list[str]:
         """Return the last lines: what was counted, and how each session ended."""
         lost = self._style(
-            f"{stats.gaps} gaps, {stats.missing} known missing",
+            f"{stats.gaps} gaps, {stats.missing} known missing"
+            + (f", {stats.backfilled} backfilled" if stats.backfilled else ""),
             fg="red" if stats.gaps else "green",
         )
         lines = [

@@ -8,6 +8,7 @@ venue that accepts and drops us, so the wait depends on how the last session end
 * *unstable*: the first redial almost at once, spread by how many sessions this process lost
   in the last second, then ``U(1/2, 1) * 2**n`` seconds;
 * *limited*: as long as the venue said, and a jitter on top;
+* *login*: half a minute, two minutes, then ten at a time: who tries faster is locked out;
 * *policy*: slow probes.
 
 Counts reset after a stretch of useful data, never after a handshake: a venue that accepts
@@ -39,6 +40,7 @@ class BackoffPolicy:
         flap_each_ns: Added to that ceiling for every session lost in the last second.
         policy_ns: First wait after a policy close; doubles up to ``policy_max_ns``.
         policy_max_ns: Ceiling of those waits.
+        login_ns: Least waits after refused logins; the last repeats.  At most a tenth is added.
         steady_after_ns: Useful life after which a session's end lowers the flap count by two:
             whoever serves us for seconds each time is not dialled in a tight loop.
         stable_after_ns: Useful life after which a session counts as a success.
@@ -52,6 +54,7 @@ class BackoffPolicy:
     flap_each_ns: int = 7_500_000
     policy_ns: int = 15_000_000_000
     policy_max_ns: int = 300_000_000_000
+    login_ns: tuple[int, ...] = (30_000_000_000, 120_000_000_000, 600_000_000_000)
     steady_after_ns: int = 5_000_000_000
     stable_after_ns: int = 30_000_000_000
 
@@ -68,13 +71,14 @@ class Backoff:
         rng: Source of jitter.
     """
 
-    __slots__ = ("_dials", "_flaps", "_outage_since_ns", "_policies", "_policy", "_rng")
+    __slots__ = ("_dials", "_flaps", "_logins", "_outage_since_ns", "_policies", "_policy", "_rng")
 
     def __init__(self, policy: BackoffPolicy, rng: Random) -> None:
         self._policy = policy
         self._rng = rng
         self._dials = 0
         self._flaps = 0
+        self._logins = 0
         self._policies = 0
         self._outage_since_ns: int | None = None
 
@@ -95,6 +99,10 @@ class Backoff:
                 return 0
             case Ending.LIMITED:
                 return retry_after_ns + uniform(0, policy.dial_first_ns)
+            case Ending.LOGIN:
+                least_ns = policy.login_ns[min(self._logins, len(policy.login_ns) - 1)]
+                self._logins = _next(self._logins)
+                return uniform(least_ns, least_ns + least_ns // 10)
             case Ending.POLICY:
                 base_ns = min(policy.policy_max_ns, policy.policy_ns << self._policies)
                 self._policies = _next(self._policies)
@@ -114,7 +122,7 @@ class Backoff:
     def useful(self, live_ns: int) -> None:
         """Note that a session brought useful data for ``live_ns`` nanoseconds."""
         if live_ns >= self._policy.stable_after_ns:
-            self._dials = self._flaps = self._policies = 0
+            self._dials = self._flaps = self._logins = self._policies = 0
             self._outage_since_ns = None
         elif live_ns >= self._policy.steady_after_ns:
             self._flaps = max(0, self._flaps - 2)

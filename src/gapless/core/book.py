@@ -68,17 +68,22 @@ class Book:
         price = self._ask_prices[0]
         return price, self._asks[price]
 
-    def cut_prices(self, depth: int) -> list[float]:
-        """Drop the levels beyond the best ``depth`` of each side; return their prices."""
-        gone = self._bid_prices[:-depth] + self._ask_prices[depth:]
-        if gone:
-            for price in self._bid_prices[:-depth]:
-                del self._bids[price]
-            for price in self._ask_prices[depth:]:
-                del self._asks[price]
+    def cut(self, depth: int) -> tuple[list[float], list[float]]:
+        """Drop the levels beyond the best ``depth`` (at least 1) of each side.
+
+        Returns:
+            The prices of the bids and of the asks that were dropped.
+        """
+        bids, asks = self._bid_prices[:-depth], self._ask_prices[depth:]
+        for price in bids:
+            del self._bids[price]
+        for price in asks:
+            del self._asks[price]
+        if bids:
             del self._bid_prices[:-depth]
+        if asks:
             del self._ask_prices[depth:]
-        return gone
+        return bids, asks
 
     @property
     def crossed(self) -> bool:

@@ -30,6 +30,13 @@ class BookImageStream(ImageStream):
         self._book = Book()
         self._built: Event | None = None  # the image that the book shows
 
+    def offer(self, event: Event) -> None:
+        """Take one image from any source; what is not a whole book is dropped."""
+        if isinstance(event, BookSnapshot):
+            super().offer(event)
+        else:
+            self.dropped += 1
+
     @property
     def book(self) -> Book:
         """The newest image as a book, whether proven or not; see `proven`."""
@@ -42,7 +49,7 @@ class BookImageStream(ImageStream):
     @property
     def readable(self) -> bool:
         """Whether the book is proven now."""
-        return self.newest is not None and bool(self.sources) and not self.blind
+        return self.newest is not None and not self.blind
 
     @property
     def trust(self) -> Trust:

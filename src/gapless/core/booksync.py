@@ -127,7 +127,7 @@ class BookStream(SequencedStream):
 
     def offer(self, event: Event) -> None:
         """Take one delta or snapshot from any source."""
-        if event.first == self._expect and event.__class__ is BookDelta:
+        if event.first == self._expect <= event.last and event.__class__ is BookDelta:  # type: ignore[operator]
             self._expect = event.last + 1  # type: ignore[operator]  # it matched, so it has numbers
             self.book.apply(event.bids, event.asks)
             self.newest = event
@@ -230,10 +230,26 @@ class BookStream(SequencedStream):
             self._asked_ns, self._asks = None, 0
         super()._prove_by_ids(event)
 
-    def _trims(self) -> bool:
-        # Sizes are absolute, so the one delta in which a snapshot was taken may be applied whole,
-        # on a chain too.
-        return self._bridging or super()._trims()
+    def _trims(self, event: Event) -> bool:
+        # Sizes are absolute, so a delta that begins behind may be applied whole, on a chain too:
+        # the one in which a snapshot was taken, and one of a line that cuts the chain elsewhere.
+        # From the line that brought the newest it contradicts what that line has said.
+        newest = self.newest
+        elsewhere = newest is not None and newest.origin.epoch != event.origin.epoch
+        return self._bridging or elsewhere or super()._trims(event)
+
+    def _renumbered(self, event: Event) -> bool:
+        # A session's own snapshots never step back, unless the venue has begun to count anew.
+        newest = self.newest
+        return super()._renumbered(event) or (
+            isinstance(event, BookSnapshot)
+            and newest is not None
+            and newest.origin.epoch == event.origin.epoch
+            and (newest.last or 0) > (event.last or 0)
+            and newest.event_ns is not None
+            and event.event_ns is not None
+            and event.event_ns > newest.event_ns
+        )
 
     def _resume_fast_path(self) -> None:
         if self.synced and not self._bridging:
@@ -246,30 +262,17 @@ class BookStream(SequencedStream):
         super()._deliver(event)
 
     def _take_held(self, head: Event, expected: int, first: int, last: int) -> None:
-        if last < expected:
+        if first == expected and isinstance(head, BookDelta):
+            self._deliver(head)
+        elif max(last, first - 1) < expected:
             self._join(head)
             self.duplicates += 1
         elif isinstance(head, BookSnapshot):
             self._overwrite(head, self._hole_cause())
-        elif first == expected:
-            self._deliver(head)
-        elif first < expected and self._trims():
+        elif first < expected and self._trims(head):
             self._deliver(msgspec.structs.replace(head, first=expected))
-        elif first < expected and self._cut_elsewhere(head):
-            self.duplicates += 1
         else:
             self._break(head, expected, first)
-
-    def _cut_elsewhere(self, head: Event) -> bool:
-        """Whether another line that carries on has cut the same chain at other places.
-
-        What this one brings beyond the cut, that one will bring in its own pieces.
-        """
-        lead = self.newest
-        if lead is None or lead.origin.epoch == head.origin.epoch:
-            return False
-        source = self.sources.get(lead.origin.epoch)
-        return source is not None and source.trusted
 
     def _break(self, head: Event, expected: int, first: int) -> None:
         """Announce a hole, and rebuild.  On a chain an overlap is a hole too."""
@@ -280,7 +283,8 @@ class BookStream(SequencedStream):
             now.mono_ns if self._blind_since_ns is None else self._blind_since_ns
         )
         self._see_again(head)
-        self._next = max(expected, first)
+        resets = head.last is not None and head.last < first - 1
+        self._next = head.last + 1 if resets and head.last is not None else max(expected, first)
         self.synced = False
         self.resyncs += 1
         held, self._held = self._held, []

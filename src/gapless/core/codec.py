@@ -58,12 +58,16 @@ class Request(Struct, frozen=True):
     units: int = 1
     shown: str | None = None
 
+    def __repr__(self) -> str:
+        text = self.text if self.shown is None else self.shown
+        return f"Request({self.id}, {self.kind!r}, {text!r})"
+
 
 class Ack(Struct, frozen=True):
     """The venue said yes.
 
     Attributes:
-        request_id: Which request.
+        request_id: Which request; 0 where the venue repeats no id, which answers a login.
         topics: What was granted, or `None` where the venue does not list it: all of it.
         server_ns: The venue's time when it answered, if it says, Unix time.
     """

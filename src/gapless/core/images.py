@@ -9,23 +9,58 @@ Only an image that is the very one we had last proves that there was none in bet
 
 A session that joins another is held back until its images meet those delivered: until then it
 may have come too late for something that the other, perhaps silent already, did not bring.
+
+Images with neither number nor time are delivered as one session brings them, which leads.  What
+the others bring is compared with what was delivered lately, so that each knows how far it has
+come: when the lead ends, another takes over at the very image where it ended.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 from gapless.core.sequence import Numbering
 from gapless.core.stream import HOLD_NS, Moment, Need, Stream, TopicSpec, moment
 from gapless.events import Event, Origin
 
-__all__ = ["ImageStream"]
+__all__ = ["LATELY_MAX", "ImageStream"]
+
+LATELY_MAX: Final = 64
+"""Images without number and time that are compared at most, delivered ones and those ahead."""
+
+
+class _Course:
+    """How far one session has come that brings images with neither number nor time.
+
+    Attributes:
+        place: Which delivered image its newest was, counted from the first; -1 for none.
+        ahead: What it has brought and the lead has not, oldest first.
+    """
+
+    __slots__ = ("ahead", "place")
+
+    def __init__(self) -> None:
+        self.place = -1
+        self.ahead: deque[Event] = deque(maxlen=LATELY_MAX)
 
 
 class ImageStream(Stream):
     """Full images, ordered by number or by the venue's time."""
 
-    __slots__ = ("_key", "_lead", "_ordered", "_waiting", "_waiting_key", "_waiting_since_ns")
+    __slots__ = (
+        "_count",
+        "_courses",
+        "_front",
+        "_key",
+        "_lately",
+        "_lead",
+        "_ordered",
+        "_waiting",
+        "_waiting_key",
+        "_waiting_since_ns",
+    )
 
     def __init__(
         self, spec: TopicSpec, emit: Callable[[Event], None], ask: Callable[[Need], None]
@@ -37,6 +72,16 @@ class ImageStream(Stream):
         self._waiting: Event | None = None  # newest image of a session that has not joined yet
         self._waiting_key = -1  # key of the first that waited
         self._waiting_since_ns = 0
+        # Of images with neither number nor time:
+        self._front: int | None = None  # the session that is delivered
+        self._courses: dict[int, _Course] = {}
+        self._lately: deque[Event] = deque(maxlen=LATELY_MAX)  # what was delivered last
+        self._count = 0  # and how much ever was
+
+    @property
+    def arrived(self) -> int:
+        """How many images have come; those ahead of the lead count while they wait."""
+        return super().arrived + sum(len(course.ahead) for course in self._courses.values())
 
     def offer(self, event: Event) -> None:
         """Take one image from any source."""
@@ -51,6 +96,11 @@ class ImageStream(Stream):
 
     def tick(self, now: Moment) -> None:
         """Give up on a session that does not bring what another has brought long ago."""
+        for epoch, course in list(self._courses.items()):
+            late = course.ahead and now.mono_ns >= course.ahead[0].mono_ns + HOLD_NS
+            if late and self._is_trusted(epoch):
+                self._cause = "a line fell behind"
+                self._take_the_lead(epoch, course, course.ahead[0].mono_ns)
         event = self._waiting
         if event is not None and now.mono_ns >= self._waiting_since_ns + HOLD_NS:
             self._waiting = None
@@ -66,12 +116,15 @@ class ImageStream(Stream):
         if blind_since_ns is not None:
             self._resume(event, key, blind_since_ns)
             return
+        if key is None:
+            self._align(event)
+            return
         if not self._has_joined(source) and self.newest is not None:
-            if key is not None and key > self._key and not self._shows_the_same(event):
+            if key > self._key and not self._shows_the_same(event):
                 self._wait(event, key)
                 return
             source.joined = True
-            if key is not None and key > self._key:  # made later, and shows what we have
+            if key > self._key:  # made later, and shows what we have
                 self.duplicates += 1
                 return
         if self._accept(event, key):
@@ -89,6 +142,7 @@ class ImageStream(Stream):
         else:
             self._gap(event.origin, moment(event), None, None, self._cause)
             self._see_again(event)
+            self._forget_courses()
             self._deliver(event, key)
             self._resynced(event, "snapshot", blind_since_ns)
 
@@ -115,6 +169,7 @@ class ImageStream(Stream):
                 self._lead = None if self.newest is None else self.newest.origin
 
     def _fewer_sources(self) -> None:
+        self._follow_another()
         event = self._waiting
         if event is None:
             return
@@ -131,15 +186,99 @@ class ImageStream(Stream):
     def _deliver(self, event: Event, key: int | None) -> None:
         if key is not None:
             self._key = key
+        else:
+            self._note(event)
         self._lead = event.origin if self._waiting is None else None
         self.newest = event
         self.delivered += 1
         self._emit(event)
 
-    def _accept(self, event: Event, key: int | None) -> bool:
-        if key is None or key > self._key or self._renumbered(event):
+    # -- images with neither number nor time ------------------------------------------------
+
+    def _align(self, event: Event) -> None:
+        """Deliver what the lead brings, and see how far another session has come."""
+        epoch = event.origin.epoch
+        course = self._courses.setdefault(epoch, _Course())
+        place = self._place_of(event, course.place)
+        if place is not None:
+            self._join(event)
+            self.duplicates += 1 + len(course.ahead)  # the lead left those out
+            course.place = place
+            course.ahead.clear()
+        elif self._front in {None, epoch} or not self._is_trusted(self._front):
+            self._deliver(event, None)
+        else:
+            self.dropped += len(course.ahead) == LATELY_MAX  # the oldest makes room
+            course.ahead.append(event)
+
+    def _place_of(self, event: Event, after: int) -> int | None:
+        """Return which of the images delivered after ``after`` this one is, if it is one.
+
+        A session that has not met any is as far as its image was shown last.
+        """
+        lately, first = self._lately, self._count - len(self._lately)
+        places = range(max(after + 1, first), self._count)
+        for place in places if after >= 0 else reversed(places):
+            if _payload(lately[place - first]) == _payload(event):
+                return place
+        return None
+
+    def _note(self, event: Event) -> None:
+        """Remember what is delivered, and who was ahead with it."""
+        self._front = event.origin.epoch
+        if len(self._courses) > 1:
+            for epoch, course in self._courses.items():
+                ahead = [_payload(each) for each in course.ahead]
+                if epoch != self._front and _payload(event) in ahead:
+                    for _ in range(ahead.index(_payload(event)) + 1):
+                        self._join(course.ahead.popleft())
+                        self.duplicates += 1
+                    course.place = self._count
+        self._courses.setdefault(self._front, _Course()).place = self._count
+        self._lately.append(event)
+        self._count += 1
+
+    def _follow_another(self) -> None:
+        """Let another session lead, if the one that did is gone or no longer trusted."""
+        for epoch in [epoch for epoch in self._courses if epoch not in self.sources]:
+            self.dropped += len(self._courses.pop(epoch).ahead)
+        if self._front is None or self._is_trusted(self._front):
+            return
+        heirs = [epoch for epoch in self._courses if self._is_trusted(epoch)]
+        if heirs:
+            courses = self._courses
+            best = max(heirs, key=lambda epoch: (courses[epoch].place, len(courses[epoch].ahead)))
+            self._take_the_lead(best, courses[best], self._blind_since_ns or 0)
+
+    def _take_the_lead(self, epoch: int, course: _Course, blind_since_ns: int) -> None:
+        """Deliver what a session has brought beyond the lead; from now on it leads."""
+        events, self._front = list(course.ahead), epoch
+        course.ahead.clear()
+        if self._blind_since_ns is None and self._has_joined(self.sources[epoch]):
+            for event in events:
+                self._deliver(event, None)
+        elif events:
+            self.dropped += len(events) - 1  # superseded, and who knows what was before them
+            self._resume(events[-1], None, blind_since_ns)
+
+    def _forget_courses(self) -> None:
+        """Begin anew behind a gap."""
+        self.dropped += sum(len(course.ahead) for course in self._courses.values())
+        self._courses.clear()
+        self._lately.clear()
+
+    def _is_trusted(self, epoch: int) -> bool:
+        source = self.sources.get(epoch)
+        return source is not None and source.trusted
+
+    # -- order ------------------------------------------------------------------------------
+
+    def _accept(self, event: Event, key: int) -> bool:
+        if key > self._key:
             return True
         if key < self._key:
+            if self._renumbered(event):
+                return True
             self.out_of_order += 1
             return False
         # Equal: two images of one millisecond are real on the same session, but from another

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from gapless.core.backfill import BackfilledStream
 from gapless.core.bookimages import BookImageStream
 from gapless.core.bookruns import BookRunStream
 from gapless.core.booksync import BookStream
@@ -11,7 +12,7 @@ from gapless.core.identities import IdentityStream
 from gapless.core.images import ImageStream
 from gapless.core.sequence import Numbering
 from gapless.core.sequenced import SequencedStream
-from gapless.core.stream import Need, SnapshotFrom, Stream, TopicSpec
+from gapless.core.stream import Backfill, Need, SnapshotFrom, Stream, TopicSpec
 from gapless.events import Event
 
 __all__ = ["AnyBook", "stream_for"]
@@ -32,6 +33,8 @@ def stream_for(
             return BookStream(spec, emit, ask)
         case SnapshotFrom.STREAM | SnapshotFrom.REST:
             return BookRunStream(spec, emit, ask)
+        case None if spec.numbering is Numbering.DENSE and spec.backfill is not Backfill.OFF:
+            return BackfilledStream(spec, emit, ask)
         case None if numbered:
             return SequencedStream(spec, emit, ask)
         case None if spec.numbering is Numbering.IDENTITY:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum, unique
 
 from gapless.errors import SlowConsumer
-from gapless.events import Bbo, BookSnapshot, Event, Gap, Resynced, Ticker
+from gapless.events import Bbo, BookSnapshot, Event, Gap, Resynced, Ticker, Trade
 
 __all__ = ["Dropped", "Outlet", "Overflow"]
 
@@ -38,6 +38,8 @@ class Dropped:
         first, last: Numbers of the dropped events, or `None` if they had none.
         count: How many data events.
         gaps, missing: How many gaps were dropped with them, and what those counted.
+        late: How many data events besides that a gap had named before, and that were fetched.
+        late_first, late_last: Bounds of those among them that lie outside the numbers above.
     """
 
     sample: Event
@@ -48,6 +50,17 @@ class Dropped:
     count: int = 0
     gaps: int = 0
     missing: int = 0
+    late: int = 0
+    late_first: int | None = None
+    late_last: int | None = None
+
+    def add_late(self, first: int, last: int) -> None:
+        """Count one event that came late, and so bounds nothing but itself."""
+        self.late += 1
+        if self.first is not None and self.last is not None and self.first <= first <= self.last:
+            return
+        self.late_first = first if self.late_first is None else min(self.late_first, first)
+        self.late_last = last if self.late_last is None else max(self.late_last, last)
 
 
 class Outlet:
@@ -173,16 +186,21 @@ class Outlet:
     def _drop(self, topic: str, event: Event) -> None:
         self.dropped_total += 1
         lost = self.dropped.get(topic)
+        late = isinstance(event, Trade) and event.backfilled
         # A gap's numbers are missing as well; a resync covers none, and a snapshot stands for
         # all up to its own without being one of them.
         first = None if isinstance(event, Resynced | BookSnapshot) else event.first
         last = None if isinstance(event, Resynced) else event.last
+        bounds = (None, None) if late else (first, last)
         if lost is None:
             since_ns = event.since_ns if isinstance(event, Gap) else _made_ns(event)
-            lost = self.dropped[topic] = Dropped(event, since_ns, event.recv_ns, first, last)
+            lost = self.dropped[topic] = Dropped(event, since_ns, event.recv_ns, *bounds)
             if self.on_full is not None:
                 self.on_full()
         lost.until_ns = event.recv_ns
+        if late and first is not None and last is not None:
+            lost.add_late(first, last)
+            return
         lost.first = first if lost.first is None else lost.first
         lost.last = last if last is not None else lost.last
         if isinstance(event, Gap):

@@ -30,7 +30,7 @@ class Disposition(Enum):
     REDIAL = "redial"  # this session is over; open another after a wait
     RESYNC = "resync"  # the session is fine, one feed must rebuild its state
     REPORT = "report"  # tell the caller; nothing to heal
-    HALT = "halt"  # unknown to us: trying again may repeat the mistake
+    HALT = "halt"  # unknown to us, or final: trying again may repeat the mistake
 
 
 @unique
@@ -40,6 +40,7 @@ class Ending(Enum):
     NEVER_UPGRADED = "never-upgraded"  # refused, timed out, no route
     UNSTABLE = "unstable"  # was upgraded, and did not last
     LIMITED = "limited"  # the venue named a time to stay away
+    LOGIN = "login"  # who we are was not believed: venues call good keys bad for a while
     POLICY = "policy"  # not welcome, no time named: probe slowly
     PLANNED = "planned"  # we ended it ourselves
 
@@ -47,6 +48,8 @@ class Ending(Enum):
 def disposition(error: BaseException) -> Disposition:
     """Return what ``error`` asks for."""
     match error:
+        case LoginRejected(permanent=True):
+            return Disposition.HALT
         case TransportError() | RateLimited() | LoginRejected():
             return Disposition.REDIAL
         case VenueError() | NotSent() | OutcomeUnknown():
@@ -70,7 +73,7 @@ def classify(cause: BaseException | None) -> Ending:
         case RateLimited(retry_after_ns=wait_ns):
             return Ending.POLICY if wait_ns is None else Ending.LIMITED
         case LoginRejected():
-            return Ending.POLICY
+            return Ending.LOGIN
         case DialFailed(stage="subscribe" | "login"):
             return Ending.UNSTABLE
         case DialFailed():

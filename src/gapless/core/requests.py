@@ -28,7 +28,7 @@ class Outcome(Enum):
 class _Open:
     request: Request
     deadline_ns: int | None  # `None` until it is sent
-    unanswered: int  # topics of a subscribe that the venue answers one by one
+    unanswered: int  # topics that the venue may answer one by one
 
 
 class Requests:
@@ -52,19 +52,22 @@ class Requests:
         """
         if request.id in self._open:
             raise ValueError(f"request id {request.id} is in use")
-        self._open[request.id] = _Open(request, None, len(request.topics))
+        self._open[request.id] = _Open(request, None, len(set(request.topics)))
         if request.kind == "subscribe":
             self._asking.update(dict.fromkeys(request.topics, request.id))
 
     def sent(self, request_id: int, deadline_ns: int) -> None:
-        """Note that it was sent, and until when its answer may take."""
-        self._open[request_id].deadline_ns = deadline_ns
+        """Note that it was sent, and until when its answer may take, if one is awaited."""
+        entry = self._open.get(request_id)
+        if entry is not None:
+            entry.deadline_ns = deadline_ns
 
     def ended(self, request_id: int | None, outcome: Outcome) -> Request | None:
-        """Note an answer; return its request, or `None` if none with this id is open."""
-        entry = None if request_id is None else self._open.pop(request_id, None)
-        if entry is None:
+        """Note an answer; return its request, or `None` if none with this id awaits one."""
+        entry = None if request_id is None else self._sent(request_id)
+        if request_id is None or entry is None:
             return None
+        del self._open[request_id]
         for topic in entry.request.topics:
             if self._asking.get(topic) == request_id:
                 del self._asking[topic]
@@ -72,13 +75,25 @@ class Requests:
         return entry.request
 
     def answered(self, topic: str) -> None:
-        """Note that the venue answered for one topic; its subscribe ends with the last."""
-        request_id = self._asking.pop(topic, None)
-        entry = None if request_id is None else self._open.get(request_id)
-        if entry is not None:
-            entry.unanswered -= 1
-            if not entry.unanswered:
-                self.ended(request_id, Outcome.ANSWERED)
+        """Note that the venue answered for one topic; its subscribe ends with the last.
+
+        So does what unsubscribed it before: a venue that names no request answers in order.
+        """
+        request_id = self._asking.get(topic)
+        if request_id is None or self._sent(request_id) is None:
+            return
+        del self._asking[topic]
+        for number, entry in list(self._open.items()):
+            before = entry.request.kind == "unsubscribe" and number < request_id
+            if (number == request_id or before) and topic in entry.request.topics:
+                entry.unanswered -= 1
+                if not entry.unanswered:
+                    self.ended(number, Outcome.ANSWERED)
+
+    def queued(self, topic: str) -> bool:
+        """Whether the newest subscribe for ``topic`` is not sent yet: no answer is meant for it."""
+        request_id = self._asking.get(topic)
+        return request_id is not None and self._sent(request_id) is None
 
     def unanswered(self, request: Request) -> tuple[str, ...]:
         """Return the topics of an open request that the venue has not answered yet."""
@@ -90,8 +105,8 @@ class Requests:
         return next((i for i, entry in self._open.items() if entry.deadline_ns is not None), None)
 
     def get(self, request_id: int | None) -> Request | None:
-        """Return an open request, or `None`."""
-        entry = None if request_id is None else self._open.get(request_id)
+        """Return a request that was sent and is open, or `None`."""
+        entry = None if request_id is None else self._sent(request_id)
         return None if entry is None else entry.request
 
     def overdue(self, now_ns: int) -> list[Request]:
@@ -121,6 +136,10 @@ class Requests:
             (e.deadline_ns for e in self._open.values() if e.deadline_ns is not None),
             default=None,
         )
+
+    def _sent(self, request_id: int) -> _Open | None:
+        entry = self._open.get(request_id)
+        return None if entry is None or entry.deadline_ns is None else entry
 
     def __len__(self) -> int:
         return len(self._open)

@@ -7,7 +7,8 @@ before it ended.  What differs is whether every number in between exists (`Numbe
 
 On a chain a message that names its own number as the one before covers nothing (``last ==
 first - 1``): nothing has changed.  One that leads to a lower number is how a venue starts to
-count anew.  Both are next if they begin where the one before ended.
+count anew.  Both are next if they begin where the one before ended, and tell that the venue had
+got as far as ``first - 1`` wherever they stand.
 """
 
 from __future__ import annotations
@@ -42,6 +43,6 @@ def place(expected: int, first: int, last: int) -> Place:
     """Return where the message ``first..last`` stands when ``expected`` comes next."""
     if first == expected:
         return Place.NEXT
-    if last < expected:
+    if max(last, first - 1) < expected:
         return Place.DUPLICATE
     return Place.OVERLAP if first < expected else Place.AHEAD

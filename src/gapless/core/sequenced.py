@@ -3,6 +3,10 @@
 Several lines may carry the same numbers, cut into different batches.  Whatever is next is
 delivered at once, whoever brings it; what lies beyond a hole is held while a line that is behind
 may still fill it, and not a moment longer.
+
+A chain may lead back to a lower number.  From then on the old numbers mean nothing, though a line
+that is behind still brings them for a moment.  They are told from new ones by the session that
+brings them: one that has not led back itself yet.
 """
 
 from __future__ import annotations
@@ -31,7 +35,7 @@ class SequencedStream(Stream):
     hole itself; then, or after `HOLD_NS`, the hole is announced and delivery goes on behind it.
     """
 
-    __slots__ = ("_held", "_next")
+    __slots__ = ("_gone", "_held", "_next", "_reset")
 
     def __init__(
         self, spec: TopicSpec, emit: Callable[[Event], None], ask: Callable[[Need], None]
@@ -39,6 +43,8 @@ class SequencedStream(Stream):
         super().__init__(spec, emit, ask)
         self._next: int | None = None  # what comes next; lives in `_expect` on the fast path
         self._held: list[Event] = []  # by number; of equal ones the earlier arrival first
+        self._reset: Event | None = None  # the newest message that led to a lower number
+        self._gone: set[int] | None = None  # the sessions that have gone that way; for a moment
 
     @property
     def arrived(self) -> int:
@@ -47,8 +53,9 @@ class SequencedStream(Stream):
 
     def offer(self, event: Event) -> None:
         """Take one message from any source."""
-        if event.first == self._expect:
-            self._expect = event.last + 1  # type: ignore[operator]  # it matched, so it has numbers
+        # A message that covers nothing, or leads back, is next too, but never this simple.
+        if event.first == self._expect <= event.last:  # type: ignore[operator]  # it has numbers
+            self._expect = event.last + 1  # type: ignore[operator]
             self.newest = event
             self.delivered += 1
             self._emit(event)
@@ -62,11 +69,19 @@ class SequencedStream(Stream):
             while self._held and now.mono_ns >= self._held[0].mono_ns + HOLD_NS:
                 self._settle(give_up=True)
             self._resume_fast_path()
+        reset = self._reset
+        if self._gone is not None and reset and now.mono_ns >= reset.mono_ns + HOLD_NS:
+            self._gone = None
+            self._resume_fast_path()
 
     def _unusual(self, event: Event) -> None:
         self._leave_fast_path()
         self._trust_again(event)
-        self._take(event)
+        if self._outdated(event):
+            self._join(event)
+            self.duplicates += 1
+        else:
+            self._take(event)
         self._resume_fast_path()
 
     def _take(self, event: Event) -> None:
@@ -85,11 +100,14 @@ class SequencedStream(Stream):
 
     def _place(self, event: Event, expected: int, first: int, last: int) -> None:
         match place(expected, first, last):
+            case Place.NEXT if self._blind_since_ns is None and self._told(event):
+                self._join(event)
+                self.duplicates += 1
             case Place.NEXT:
                 self._prove_by_ids(event)
                 self._deliver(event)
                 self._settle()
-            case Place.OVERLAP if self._trims():
+            case Place.OVERLAP if self._trims(event):
                 self._prove_by_ids(event)
                 self._deliver(msgspec.structs.replace(event, first=expected))
                 self._settle()
@@ -103,9 +121,32 @@ class SequencedStream(Stream):
                 self._hold(event)
                 self._settle()
 
-    def _trims(self) -> bool:
+    def _trims(self, event: Event) -> bool:
         """Whether a message that begins behind may be cut to what it brings anew."""
+        del event  # a book looks at where it came from
         return self.spec.numbering is Numbering.DENSE
+
+    def _told(self, event: Event) -> bool:
+        """Whether another line has just said the same: that nothing has changed."""
+        newest = self.newest
+        return (
+            newest is not None
+            and newest.origin.epoch != event.origin.epoch
+            and (newest.first, newest.last) == (event.first, event.last)
+        )
+
+    def _outdated(self, event: Event) -> bool:
+        """Whether a message is of the numbering that the venue has just left behind."""
+        reset, gone = self._reset, self._gone
+        if reset is None or reset.first is None or event.last is None:
+            return False
+        epoch = event.origin.epoch
+        if (event.first, event.last) == (reset.first, reset.last):
+            if gone is not None and epoch not in gone:
+                gone.add(epoch)
+                return True
+            return event.first != self._next
+        return gone is not None and epoch not in gone and event.last < reset.first
 
     def _restart(self, event: Event) -> None:
         """Follow a venue that numbers anew."""
@@ -120,6 +161,11 @@ class SequencedStream(Stream):
             first, last, expected = head.first, head.last, self._next
             if first is None or last is None or expected is None:
                 raise IllegalTransition("a held message without numbers")
+            if self._outdated(head):  # the same way back, from another line
+                del self._held[0]
+                self._join(head)
+                self.duplicates += 1
+                continue
             if self._ahead(head, expected) and not (give_up or self._nobody_behind()):
                 self.out_of_order += 1
                 return
@@ -128,7 +174,7 @@ class SequencedStream(Stream):
             give_up = False
 
     def _take_held(self, head: Event, expected: int, first: int, last: int) -> None:
-        if last < expected:
+        if first != expected and max(last, first - 1) < expected:
             self._join(head)
             self.duplicates += 1
             return
@@ -162,7 +208,10 @@ class SequencedStream(Stream):
         self._see_again(event)
 
     def _deliver(self, event: Event) -> None:
-        self._next = None if event.last is None else event.last + 1
+        if event.first is not None and event.last is not None:
+            self._next = event.last + 1
+            if self._next < event.first:
+                self._reset, self._gone = event, {event.origin.epoch}
         self.newest = event
         self.delivered += 1
         self._emit(event)
@@ -183,7 +232,8 @@ class SequencedStream(Stream):
             self._next, self._expect = self._expect, NEVER
 
     def _resume_fast_path(self) -> None:
-        if self._next is not None and not self._held and self._blind_since_ns is None:
+        ready = not self._held and self._gone is None and self._blind_since_ns is None
+        if ready and self._next is not None:
             self._expect = self._next
 
 

@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from gapless.core.budget import Budget
 from gapless.core.codec import (
     Ack,
@@ -35,10 +37,12 @@ from gapless.core.codec import (
 from gapless.core.lifecycle import Phase, Signal, step
 from gapless.core.liveness import PathPolicy, PathVerdict, PathWatch
 from gapless.core.requests import Outcome, Requests
+from gapless.core.secrets import Login
 from gapless.core.subscriptions import Subscriptions, Wish, batches
 from gapless.errors import (
     ConnectionLost,
     DialFailed,
+    LoginRejected,
     RateLimited,
     Stalled,
     SubscriptionRejected,
@@ -76,6 +80,9 @@ class Send:
 
     text: str
     shown: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Send({self.text if self.shown is None else self.shown!r})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +161,15 @@ class Timing:
 
     Args:
         dial_ns: DNS, TCP, TLS and upgrade together.
-        ack_ns: From sending a request to its answer.
+        login_ns: From sending the login to its answer.
+        ack_ns: From sending any other request to its answer.
         lifetime_ns: From the upgrade to the planned replacement; `None` for no limit.
         drain_ns: How long a retired session still delivers.
         close_ns: How long the closing handshake may take.
     """
 
     dial_ns: int = 5_000_000_000
+    login_ns: int = 10_000_000_000
     ack_ns: int = 10_000_000_000
     lifetime_ns: int | None = None
     drain_ns: int = 500_000_000
@@ -196,6 +205,7 @@ class Session:
         terms: What the venue allows.
         path: How the connection is probed.
         endpoint: What to call the peer in errors.
+        login: How it logs in before it subscribes, or `None` if it need not.
 
     Attributes:
         phase: Where it is in its life.
@@ -211,6 +221,7 @@ class Session:
         terms: SessionTerms,
         path: PathPolicy,
         endpoint: str = "",
+        login: Login | None = None,
     ) -> None:
         self.phase = Phase.IDLE
         self.heard_ns = 0
@@ -222,6 +233,7 @@ class Session:
         self._terms = terms
         self._path = path
         self._endpoint = endpoint
+        self._login = login  # forgotten as soon as it is answered
         self._outbox: deque[Request] = deque()
         self._flush_ns = 0  # when the next queued frame fits the budgets
         self._next_id = 1
@@ -239,16 +251,24 @@ class Session:
         self._signal(Signal.DIAL, now_ns)
         return []
 
-    def opened(self, now_ns: int) -> list[Effect]:
-        """Note that the transport is up."""
+    def opened(self, now_ns: int, wall_ns: int = 0) -> list[Effect]:
+        """Note that the transport is up.
+
+        Args:
+            now_ns: Now, monotonic.
+            wall_ns: The same moment, Unix time: a login names it.
+        """
         if self.phase is not Phase.DIALING:
             return [Abort()]  # retired while the dial was under way
         self._opened_ns = self.heard_ns = now_ns
         self.watch = PathWatch(self._path, now_ns)
-        self._signal(Signal.OPENED, now_ns)
+        self._signal(Signal.OPENED if self._login is None else Signal.LOGIN_NEEDED, now_ns)
         self._spoke_ns = now_ns
         for request in self._codec.setup(self._next_id):
             self._queue(request)
+        if self._login is not None:
+            self._login.wall_offset_ns = wall_ns - now_ns
+            return self._flush(now_ns)
         self._ask_for(self.subscriptions.having(Wish.DESIRED))
         return self._flush(now_ns) + self._settle(now_ns)
 
@@ -296,6 +316,8 @@ class Session:
             return []
         planned = self._cause is None and (self.phase in {Phase.CLOSING, Phase.DRAINING})
         live_ns = 0 if self._live_since_ns is None else now_ns - self._live_since_ns
+        if self._login is not None:
+            cause, self._login = self._login.closed(cause), None
         self._signal(Signal.LOST, now_ns)
         self.requests.close()
         self._outbox.clear()
@@ -372,7 +394,7 @@ class Session:
         match self.phase:
             case Phase.IDLE | Phase.ENDED:
                 return []
-            case Phase.DIALING | Phase.LOGGING_IN:
+            case Phase.DIALING:
                 if now_ns < since_ns + timing.dial_ns:
                     return []
                 return self.abort(DialFailed("upgrade", self._endpoint, "took too long"), now_ns)
@@ -382,7 +404,7 @@ class Session:
                 return [Abort(), *self.lost(ConnectionLost(), now_ns)]
             case Phase.DRAINING:
                 return self.drained(now_ns) if now_ns >= since_ns + timing.drain_ns else []
-            case Phase.SUBSCRIBING | Phase.LIVE:
+            case Phase.LOGGING_IN | Phase.SUBSCRIBING | Phase.LIVE:
                 return self._tick_open(now_ns)
 
     @property
@@ -392,14 +414,18 @@ class Session:
         match self.phase:
             case Phase.IDLE | Phase.ENDED:
                 return None
-            case Phase.DIALING | Phase.LOGGING_IN:
+            case Phase.DIALING:
                 return since_ns + timing.dial_ns
             case Phase.CLOSING:
                 return since_ns + timing.close_ns
             case Phase.DRAINING:
                 return since_ns + timing.drain_ns
-            case Phase.SUBSCRIBING | Phase.LIVE:
+            case Phase.LOGGING_IN | Phase.SUBSCRIBING | Phase.LIVE:
                 return self._deadline_open_ns()
+
+    def shown(self, text: str) -> str:
+        """Return what may be recorded of the peer's ``text``: it may repeat what we log in with."""
+        return text if self._login is None else self._login.hide(text)
 
     @property
     def rtt_ns(self) -> int | None:
@@ -431,7 +457,7 @@ class Session:
     def _deadline_open_ns(self) -> int:
         times = [self.requests.deadline_ns, self._expires_ns, self._beat_due_ns]
         times.append(self.watch.deadline_ns(self.heard_ns))
-        if self._outbox:
+        if self._outbox or self._owes_login:
             times.append(self._flush_ns)
         return min(time for time in times if time is not None)
 
@@ -467,6 +493,9 @@ class Session:
         return [Said("venue", cause, evidence), Expiring(cause)]
 
     def _unanswered(self, overdue: list[Request], now_ns: int) -> list[Effect]:
+        if self.phase is Phase.LOGGING_IN:
+            detail = f"no answer within {self._timing.login_ns / 1e9:.0f} s"
+            return self.abort(DialFailed("login", self._endpoint, detail), now_ns)
         if self.phase is Phase.SUBSCRIBING:
             detail = f"no answer within {self._timing.ack_ns / 1e9:.0f} s"
             return self.abort(DialFailed("subscribe", self._endpoint, detail), now_ns)
@@ -497,6 +526,8 @@ class Session:
             if wait_ns:
                 break
             effects.append(self._send_now(self._outbox.popleft(), now_ns))
+        if self._login is not None and self._owes_login and not self._outbox:
+            effects += self._log_in(self._login, now_ns)
         return effects
 
     def _send_now(self, request: Request, now_ns: int) -> Send:
@@ -504,7 +535,9 @@ class Session:
         if request.pool is not None:
             self._terms.pools[request.pool].note(now_ns, request.units)
         if request.id and request.kind != "reply":
-            self.requests.sent(request.id, now_ns + self._timing.ack_ns)
+            timing = self._timing
+            answer_ns = timing.login_ns if request.kind == "login" else timing.ack_ns
+            self.requests.sent(request.id, now_ns + answer_ns)
         self._spoke_ns = now_ns
         return Send(request.text, request.shown)
 
@@ -517,15 +550,19 @@ class Session:
         return wait_ns
 
     def _acked(self, ack: Ack, now_ns: int) -> list[Effect]:
-        request = self.requests.ended(ack.request_id, Outcome.ANSWERED)
+        login_id = 0 if self._login is None else self._login.id
+        request = self.requests.get(ack.request_id or login_id)
+        asking = () if request is None else self.requests.unanswered(request)
+        self.requests.ended(ack.request_id or login_id, Outcome.ANSWERED)
+        if request is not None and request.kind == "login":
+            return self._logged_in(now_ns)
         if request is None or request.kind != "subscribe":
             return []
         granted = request.topics if ack.topics is None else ack.topics
         effects: list[Effect] = []
         if fresh := self.subscriptions.granted(granted):
             effects.append(Confirmed(fresh))
-        absent = [topic for topic in request.topics if topic not in set(granted)]
-        effects += self._refuse(absent, None, "")
+        effects += self._refuse([topic for topic in asking if topic not in granted], None, "")
         return effects + self._settle(now_ns)
 
     def _refused(self, refusal: Refusal, now_ns: int) -> list[Effect]:
@@ -533,6 +570,9 @@ class Session:
             return self.abort(RateLimited(refusal.code), now_ns)
         request_id = self.requests.oldest_sent if refusal.ordered else refusal.request_id
         request = self.requests.get(request_id)
+        login = self._login
+        if login is not None and login.id and request_id in {None, login.id}:
+            return self.abort(login.refused(refusal.code, refusal.detail), now_ns)
         if request is None or request.kind != "subscribe":
             self.requests.ended(request_id, Outcome.REJECTED)
             return [Said("venue", f"the venue refused a request ({refusal.code})", refusal.detail)]
@@ -547,18 +587,48 @@ class Session:
         self._ask_for(topics[middle:])
         return self._flush(now_ns)
 
+    # -- the login --------------------------------------------------------------------------
+
+    @property
+    def _owes_login(self) -> bool:
+        return self.phase is Phase.LOGGING_IN and self._login is not None and not self._login.id
+
+    def _log_in(self, login: Login, now_ns: int) -> list[Effect]:
+        """Make the request and send it, or forget it: it names the moment at which it is sent."""
+        try:
+            request = login.request(self._next_id, now_ns)
+        except LoginRejected as error:
+            return self.abort(error, now_ns)
+        wait_ns = self._wait_ns(request, now_ns)
+        self._flush_ns = now_ns + wait_ns
+        if wait_ns:
+            return []
+        login.id, self._next_id = request.id, request.id + 1
+        self.requests.opened(msgspec.structs.replace(request, text=""))  # it holds a secret
+        return [self._send_now(request, now_ns)]
+
+    def _logged_in(self, now_ns: int) -> list[Effect]:
+        self._login = None
+        self._signal(Signal.LOGGED_IN, now_ns)
+        self._ask_for(self.subscriptions.having(Wish.DESIRED))
+        return self._flush(now_ns) + self._settle(now_ns)
+
+    # -- answers ----------------------------------------------------------------------------
+
     def _granted(self, topics: Sequence[str], now_ns: int) -> list[Effect]:
         effects: list[Effect] = []
-        if fresh := self.subscriptions.granted(topics):
+        answered = [topic for topic in topics if not self.requests.queued(topic)]
+        if fresh := self.subscriptions.granted(answered):
             effects.append(Confirmed(fresh))
-            for topic in fresh:
-                self.requests.answered(topic)
+        for topic in answered:  # some of them may be followed no more
+            self.requests.answered(topic)
         return effects + self._settle(now_ns)
 
     def _denied(self, denied: Denied, now_ns: int) -> list[Effect]:
-        for topic in denied.topics:
+        topics = [topic for topic in denied.topics if not self.requests.queued(topic)]
+        for topic in topics:
             self.requests.answered(topic)
-        effects = self._refuse(denied.topics, denied.code, denied.detail)
+        effects = self._refuse(topics, denied.code, denied.detail)
         return effects + self._settle(now_ns)
 
     def _refuse(self, topics: Sequence[str], code: int | None, detail: str) -> list[Effect]:

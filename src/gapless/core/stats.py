@@ -73,6 +73,8 @@ class TopicStats(Struct, frozen=True):
         because: Why, where the trust is not ``live``.
         age_s: Seconds since its newest event, or `None` if there has been none.
         received: Messages of this topic from all lines.
+        missing: Messages known to be missing; less those that were fetched since.
+        backfilled: Messages that were missed, fetched and delivered; not in ``delivered``.
     """
 
     topic: str
@@ -87,6 +89,7 @@ class TopicStats(Struct, frozen=True):
     dropped: int
     gaps: int
     missing: int
+    backfilled: int = 0
 
 
 class LineStats(Struct, frozen=True):
@@ -112,7 +115,9 @@ class FeedStats(Struct, frozen=True):
     """A feed, counted since it was opened.
 
     Attributes:
-        missing: Messages known to be missing, where the numbering counts them.
+        missing: Messages known to be missing, where the numbering counts them; less those
+            that were fetched since.
+        backfilled: Messages that were missed, fetched and delivered; not in ``delivered``.
         dials: Connection attempts.
         sessions: Sessions that went live.
         violations: Frames that broke the protocol or could not be decoded.
@@ -137,3 +142,4 @@ class FeedStats(Struct, frozen=True):
     strays: int
     overflowed: int
     apparent_delay_ms: tuple[float, float] | None
+    backfilled: int = 0

@@ -28,6 +28,7 @@ from gapless.events import Event, Gap, Origin, Resynced, ResyncedBy
 __all__ = [
     "HOLD_NS",
     "NEVER",
+    "Backfill",
     "Moment",
     "Need",
     "SnapshotFrom",
@@ -66,6 +67,15 @@ class SnapshotFrom(Enum):
     EVERY = "every"  # every message is the whole book
 
 
+@unique
+class Backfill(Enum):
+    """What is done about missing trades that the venue can be asked for by number."""
+
+    OFF = "off"  # nothing: the gap says what is missing
+    WAIT = "wait"  # later trades wait for them, up to a bound
+    LATE = "late"  # later trades go on, and the missing ones come late
+
+
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
     """What a stream must know of its topic; the venue's profile declares it.
@@ -78,6 +88,7 @@ class TopicSpec:
         depth: For books, how many levels a side the venue keeps up to date; levels that fall
             out of it are dropped without a word from the venue.  `None` for all.
         checksum: For books, how they are checked, or `None`.
+        backfill: For numbered trades, what is done about a hole.
     """
 
     venue: str
@@ -89,6 +100,7 @@ class TopicSpec:
     speaks_on_subscribe: bool = False
     depth: int | None = None
     checksum: Checksum | None = None
+    backfill: Backfill = Backfill.OFF
 
 
 @unique
@@ -106,7 +118,7 @@ class Trust(Enum):
     DOWN = "down"
 
 
-NeedKind = Literal["resubscribe", "snapshot"]
+NeedKind = Literal["backfill", "resubscribe", "snapshot"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +126,8 @@ class Need:
     """Something that a stream asks of the shell.
 
     Args:
-        kind: ``resubscribe`` the topic on session ``epoch``, or fetch a ``snapshot``.
+        kind: ``resubscribe`` the topic on session ``epoch``, fetch a ``snapshot``, or ask for
+            missing messages to ``backfill``.
         topic: The venue's name of the topic.
         epoch: The session that shall act, for ``resubscribe``.
         cause: Why, in a few words.
@@ -160,6 +173,7 @@ class Stream:
         "_emit",
         "_expect",
         "_since_ns",
+        "backfilled",
         "delivered",
         "dropped",
         "duplicates",
@@ -184,6 +198,7 @@ class Stream:
         self.dropped = 0
         self.gaps = 0
         self.missing = 0
+        self.backfilled = 0  # missed, fetched and delivered; not among those delivered
         self._emit = emit
         self._expect = NEVER
         self._since_ns: int | None = None  # Unix time since when we have been responsible
@@ -270,6 +285,9 @@ class Stream:
     def tick(self, now: Moment) -> None:
         """Act on what time alone decides."""
 
+    def close(self) -> None:
+        """Keep nothing back any more: nobody follows the topic from now on."""
+
     def _attached(self, origin: Origin, now: Moment) -> None:
         """Hook: a source is there."""
 
@@ -327,16 +345,17 @@ class Stream:
             self._cause = cause
             self._blinded()
 
-    def overflowed(self, count: int, gaps: int, missing: int) -> None:
+    def overflowed(self, count: int, gaps: int, missing: int, late: int = 0) -> None:
         """Correct the counters: a full outlet dropped ``count`` events, and gaps among them.
 
         Args:
             count: Data events that were counted as delivered, and were not.
             gaps: By how much the number of gaps differs from what was counted.
             missing: By how much the number of missing messages does.
+            late: Data events besides that were marked as backfilled.
         """
-        self.delivered -= count
-        self.dropped += count
+        self.delivered -= count + late
+        self.dropped += count + late
         self.gaps += gaps
         self.missing += missing
 

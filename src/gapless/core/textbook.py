@@ -20,7 +20,10 @@ class TextBook(Book):
         self._ask_texts: dict[float, TextLevel] = {}
 
     def take(self, event: BookDelta | BookSnapshot) -> None:
-        """Apply a change, or become the snapshot; texts are taken where the event has them."""
+        """Apply a change, or become the snapshot; texts are taken where the event has them.
+
+        A level that changes without a text loses the one it had.
+        """
         if isinstance(event, BookSnapshot):
             self.replace(event.bids, event.asks)
             self._bid_texts.clear()
@@ -31,6 +34,9 @@ class TextBook(Book):
         if texts is not None:
             _note(self._bid_texts, texts.bids)
             _note(self._ask_texts, texts.asks)
+        elif self._bid_texts or self._ask_texts:
+            _forget(self._bid_texts, [price for price, _ in event.bids])
+            _forget(self._ask_texts, [price for price, _ in event.asks])
 
     def best_texts(self, depth: int | None = None) -> tuple[list[TextLevel], list[TextLevel]]:
         """Return the best ``depth`` bids and asks as sent, best first; all by default."""
@@ -44,11 +50,16 @@ class TextBook(Book):
         """Whether the book has the checksum that the venue sent."""
         return checksum.compute(*self.best_texts(checksum.depth)) == expected
 
-    def cut(self, depth: int) -> None:
-        """Drop the levels beyond the best ``depth`` of each side, as the venue does."""
-        for price in super().cut_prices(depth):
-            self._bid_texts.pop(price, None)
-            self._ask_texts.pop(price, None)
+    def cut(self, depth: int) -> tuple[list[float], list[float]]:
+        """Drop the levels beyond the best ``depth`` of each side, as the venue does.
+
+        Returns:
+            The prices of the bids and of the asks that were dropped.
+        """
+        bids, asks = super().cut(depth)
+        _forget(self._bid_texts, bids)
+        _forget(self._ask_texts, asks)
+        return bids, asks
 
 
 def _note(known: dict[float, TextLevel], levels: list[TextLevel]) -> None:
@@ -58,3 +69,8 @@ def _note(known: dict[float, TextLevel], levels: list[TextLevel]) -> None:
             known[price] = level
         else:
             known.pop(price, None)
+
+
+def _forget(known: dict[float, TextLevel], prices: list[float]) -> None:
+    for price in prices:
+        known.pop(price, None)

@@ -114,9 +114,11 @@ class Vigil:
             topic.watch.arm(now_ns)
 
     def limit_ns(self, line: str, topic: str) -> int | None:
-        """Return how long this topic may be silent, or `None` if it is not watched."""
+        """Return how long this topic may be silent, or `None` if nothing is known of it."""
         vigil = self._topics.get((line, topic))
-        if vigil is None or (line in self._crowded and not self._tells(vigil.watch)):
+        if vigil is None or not vigil.watch.has_rhythm:
+            return None
+        if line in self._crowded and not self._tells(vigil.watch):
             return None
         return vigil.watch.limit_ns
 

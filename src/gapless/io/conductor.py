@@ -20,6 +20,7 @@ from random import Random
 from typing import Final
 from urllib.parse import urlsplit
 
+from gapless.core.backfill import BackfilledStream, Hole
 from gapless.core.backoff import BackoffPolicy
 from gapless.core.booksync import BookStream
 from gapless.core.budget import Budget
@@ -30,20 +31,24 @@ from gapless.core.lifecycle import Phase
 from gapless.core.liveness import FeedPolicy, PathPolicy, Silence
 from gapless.core.notices import NoticeLog
 from gapless.core.placement import Placement
+from gapless.core.secrets import Login
 from gapless.core.session import Ended, Said, Session, SessionTerms, Timing
 from gapless.core.stats import Histogram, SessionEnd
-from gapless.core.stream import Moment, Need, Stream, TopicSpec
+from gapless.core.stream import Backfill, Moment, Need, Stream, TopicSpec
 from gapless.core.subscriptions import Wish
 from gapless.core.supervisor import LineState, Retire, Start, Supervisor
 from gapless.core.universe import Changes
 from gapless.core.vigil import Finding, LineView, Vigil
 from gapless.errors import (
+    ConfigError,
     ConnectionLost,
+    LoginRejected,
     ProtocolViolation,
     RateLimited,
     SubscriptionRejected,
 )
 from gapless.events import Event, NoticeKind, Origin
+from gapless.io.backfill import Backfills
 from gapless.io.chains import Chains
 from gapless.io.clock import Clock
 from gapless.io.driver import Driver
@@ -78,6 +83,8 @@ class Plan:
         letters: What the lines of each redundancy begin with.
         selections: What is followed as it comes and goes.
         priorities: Of topics that have one other than 0; higher is served first.
+        backfill: What is done about missing trades.
+        login: Reads the credentials and makes the login of one session; `None` if none is needed.
         rest_endpoints: REST bases, best first; none disables REST.
         dial: How to reach the endpoints.
         backoff, path, feed: Policies.
@@ -93,6 +100,8 @@ class Plan:
     letters: tuple[str, ...] = ("a",)
     selections: tuple[Selection, ...] = ()
     priorities: dict[str, int] = field(default_factory=dict)
+    backfill: Backfill = Backfill.OFF
+    login: Callable[[], Login] | None = field(default=None, repr=False)
     dial: DialOptions = field(default_factory=DialOptions)
     backoff: BackoffPolicy = field(default_factory=BackoffPolicy)
     path: PathPolicy = field(default_factory=PathPolicy)
@@ -131,6 +140,7 @@ class Conductor:
         rest: Carries out REST reads.
         rng: The seed of all jitter.
         emit: Takes every event for the consumer, in order.
+        tap: Is told all that goes over the wire.
 
     Attributes:
         failure: What ended the feed, or `None` while it runs or after a planned stop.
@@ -145,11 +155,12 @@ class Conductor:
         rest: RestClient,
         rng: Random,
         emit: Callable[[Event], None],
+        tap: Tap | None = None,
     ) -> None:
         self.plan = plan
         self.failure: BaseException | None = None
         aside = (plan.profile.lifecycle_topics.value or ()) if plan.selections else ()
-        self.following = Following(plan.placement(), aside, emit, self._need)
+        self.following = Following(plan.placement(), aside, emit, self._need, plan.backfill)
         self.following.begin(plan.specs.values())
         self.following.priorities.update(plan.priorities)
         self.streams: Mapping[str, Stream] = self.following.streams
@@ -165,11 +176,21 @@ class Conductor:
         self._clock = clock
         self._connector = connector
         self._rest = rest
+        self._tap = tap
         self._supervisor = Supervisor(
             tuple(plan.lines), len(plan.endpoints), budgets.dials, plan.backoff, rng
         )
         self._vigil = Vigil(plan.feed)
         self._snapshots = self._make_snapshots(rng)
+        self._backfills = Backfills(
+            plan.profile.rest,
+            rest,
+            plan.rest_endpoints,
+            budgets.pools,
+            clock,
+            rng,
+            self._not_backfilled,
+        )
         self._chains = Chains(
             plan.profile,
             self.following,
@@ -291,7 +312,11 @@ class Conductor:
     def _start(self, start: Start, now: Moment) -> None:
         plan, profile = self.plan, self.plan.profile
         topics = self.following.topics_of(start.line)
-        origins = {topic: self.origin(topic, start.line, start.epoch) for topic in topics}
+        origins = {
+            topic: self.origin(topic, start.line, start.epoch)
+            for topic in topics
+            if topic in self.streams
+        }
         codec = profile.codec(origins)
         request_bytes = profile.request_bytes.value
         terms = SessionTerms(
@@ -302,9 +327,14 @@ class Conductor:
             beat_ns=profile.client_beat_ns.value,
         )
         url = plan.url(self.following.placement.paths[start.line], start.endpoint)
-        timing = Timing(dial_ns=plan.dial.timeout_ns * 2, lifetime_ns=plan.lifetime_ns)
+        timing = Timing(
+            dial_ns=plan.dial.timeout_ns * 2,
+            ack_ns=profile.ack_within_ns.value,
+            lifetime_ns=plan.lifetime_ns,
+        )
         wanted = [topic for topic in topics if topic not in self.refusals]
-        session = Session(codec, wanted, timing, terms, plan.path, url)
+        login, unread = self._login()
+        session = Session(codec, wanted, timing, terms, plan.path, url, login)
         counted = profile.connection_counter.value is not None
         driver = Driver(
             start.line,
@@ -316,15 +346,29 @@ class Conductor:
             self._clock,
             self,
             ConnectionCounter() if counted else None,
+            self._tap,
         )
         self.drivers[start.epoch] = driver
         self.dials += 1
         self._note("dialing", now, start.cause, url, driver)
         driver.dial(now.mono_ns)
         if self._tasks is not None:
-            self._dial_tasks[start.epoch] = self._tasks.create_task(self._dial(driver, url))
+            self._dial_tasks[start.epoch] = self._tasks.create_task(
+                self._dial(driver, url, unread)
+            )
 
-    async def _dial(self, driver: Driver, url: str) -> None:
+    def _login(self) -> tuple[Login | None, LoginRejected | None]:
+        """Return the login of a new session, or why there can be none now."""
+        try:
+            return (None if self.plan.login is None else self.plan.login()), None
+        except ConfigError as error:  # they were there when the feed was opened
+            return None, LoginRejected(None, str(error))
+
+    async def _dial(self, driver: Driver, url: str, unread: LoginRejected | None) -> None:
+        if unread is not None:  # in vain: what is wanted needs a login
+            self._dial_tasks.pop(driver.epoch, None)
+            driver.on_closed(unread)
+            return
         try:
             transport = await self._connector(url, driver, self.plan.dial)
         except asyncio.CancelledError:
@@ -437,7 +481,7 @@ class Conductor:
             return  # said already, by the snapshot or by another line
         self.refusals[error.topic] = error
         detail = error.detail or "left out of the venue's reply"
-        self._note("refused", now, str(error), detail, driver, driver.origins[error.topic])
+        self._note("refused", now, str(error), detail, driver, driver.origins.get(error.topic))
 
     def live(self, driver: Driver) -> None:
         self.sessions += 1
@@ -465,6 +509,9 @@ class Conductor:
         self.violations += 1
         self._counted = error
         named = [topic for topic in driver.origins if f'"{topic}"' in text]
+        if not named:  # some venues name a channel and an instrument, and no topic
+            each = driver.origins.items()
+            named = [topic for topic, origin in each if f'"{origin.symbol}"' in text]
         topics = named or list(driver.origins)
         origin = driver.origins[named[0]] if named else None
         self._note("violation", now, str(error), "a frame could not be read", driver, origin)
@@ -507,16 +554,16 @@ class Conductor:
             self.violations += 1
         if self._supervisor.states().get(driver.line) is LineState.HALTED:
             self._halted_by = cause
-            self._note("halted", now, words, "an unknown error is never retried", driver)
+            final = isinstance(cause, LoginRejected)
+            why = "the venue calls it final" if final else "an unknown error is never retried"
+            self._note("halted", now, words, why, driver)
         self._wake.set()
 
     # -- what selections ask for ------------------------------------------------------------
 
     def origin(self, topic: str, line: str, epoch: int) -> Origin:
         """Return what events of a topic say of where they came from."""
-        spec = self.following.specs.get(topic)
-        if spec is None:  # the venue's own news
-            return Origin(self.plan.profile.name, "lifecycle", "", topic, line, epoch)
+        spec = self.following.specs[topic]
         return Origin(spec.venue, spec.channel, spec.symbol, spec.topic, line, epoch)
 
     def changed(self, selection: Selection, changes: Changes) -> None:
@@ -547,9 +594,12 @@ class Conductor:
         if need.kind == "snapshot":
             self._need_snapshot(stream)
             return
+        if need.kind == "backfill":
+            self._need_backfill(stream)
+            return
         last_ns = self._resubscribed_ns.get(need.topic)
         soon = last_ns is not None and now.mono_ns - last_ns < RESUBSCRIBE_NS
-        driver = None if soon else self._able(need.topic)
+        driver = None if soon else self._able(need, stream)
         if driver is None:
             self._deferred[need.topic] = need  # the tick comes back to it
             return
@@ -559,15 +609,21 @@ class Conductor:
         )
         driver.resubscribe(need.topic, now.mono_ns)
 
-    def _able(self, topic: str) -> Driver | None:
-        """Return the newest session that can subscribe ``topic`` anew, if there is one."""
-        able = [
-            driver
-            for driver in self.drivers.values()
+    def _able(self, need: Need, stream: Stream) -> Driver | None:
+        """Return the session that is to subscribe anew, or the newest that can, if there is one.
+
+        A book that another session carries meanwhile is not disturbed for it.
+        """
+        able = {
+            epoch: driver
+            for epoch, driver in self.drivers.items()
             if driver.session.phase is Phase.LIVE
-            and driver.session.subscriptions.stands(topic) is Wish.CONFIRMED
-        ]
-        return max(able, key=lambda driver: driver.epoch, default=None)
+            and driver.session.subscriptions.stands(need.topic) is Wish.CONFIRMED
+        }
+        if need.epoch in able:
+            return able[need.epoch]
+        carried = isinstance(stream, AnyBook) and stream.readable
+        return able[max(able)] if able and not carried else None
 
     def _need_snapshot(self, stream: Stream) -> None:
         if not isinstance(stream, BookStream) or self._snapshots is None or self._tasks is None:
@@ -576,6 +632,19 @@ class Conductor:
             task = self._tasks.create_task(self._snapshots.fetch(stream))
             self._fetch_tasks.add(task)
             task.add_done_callback(self._fetch_tasks.discard)
+
+    def _need_backfill(self, stream: Stream) -> None:
+        if not isinstance(stream, BackfilledStream) or self._tasks is None:
+            return
+        if self._backfills.want(stream):
+            task = self._tasks.create_task(self._backfills.fill(stream))
+            self._fetch_tasks.add(task)
+            task.add_done_callback(self._fetch_tasks.discard)
+
+    def _not_backfilled(self, stream: BackfilledStream, hole: Hole) -> None:
+        cause = f"{hole.lacking} of {hole.first} to {hole.last} stay missing: {hole.why}"
+        origin = _topic_origin(stream.spec)  # it may have no connection left
+        self._note("backfill", self.moment(), cause, hole.trouble, None, origin)
 
     def _make_listings(self, rng: Random) -> Listings | None:
         plan, rest = self.plan, self.plan.profile.rest
@@ -590,6 +659,7 @@ class Conductor:
             self._clock,
             rng,
             self,
+            plan.profile.more_instruments,
         )
 
     def _make_snapshots(self, rng: Random) -> Snapshots | None:

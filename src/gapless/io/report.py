@@ -32,6 +32,7 @@ def feed_stats(conductor: Conductor, overflowed: int) -> FeedStats:
         duplicates=sum(topic.duplicates for topic in topics) + retired.duplicates,
         gaps=sum(topic.gaps for topic in topics) + retired.gaps,
         missing=sum(topic.missing for topic in topics) + retired.missing,
+        backfilled=sum(topic.backfilled for topic in topics) + retired.backfilled,
         dials=conductor.dials,
         sessions=conductor.sessions,
         violations=conductor.violations,
@@ -49,7 +50,11 @@ def _states(conductor: Conductor) -> list[tuple[str, LineState]]:
 
 def _topic(conductor: Conductor, stream: Stream, now_ns: int) -> TopicStats:
     spec, newest = stream.spec, stream.newest
-    age_s = None if newest is None else max(0.0, (now_ns - newest.mono_ns) / 1e9)
+    # A venue that repeats what it said last has spoken.
+    seen = [stream.last_seen_ns(epoch) for epoch in stream.sources]
+    seen_ns = max((ns for ns in seen if ns is not None), default=0)
+    seen_ns = seen_ns if newest is None else max(seen_ns, newest.mono_ns)
+    age_s = None if newest is None else max(0.0, (now_ns - seen_ns) / 1e9)
     trust, because = _trust(conductor, stream, age_s)
     return TopicStats(
         topic=spec.topic,
@@ -64,6 +69,7 @@ def _topic(conductor: Conductor, stream: Stream, now_ns: int) -> TopicStats:
         dropped=stream.dropped,
         gaps=stream.gaps,
         missing=stream.missing,
+        backfilled=stream.backfilled,
     )
 
 

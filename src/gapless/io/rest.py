@@ -13,12 +13,14 @@ from yarl import URL
 from gapless.errors import DialFailed, RateLimited, RequestRejected, printable
 from gapless.io.clock import Clock
 from gapless.io.dial import parse_retry_after, tls_context
+from gapless.io.tap import Tap
 from gapless.venues._profile import Rest, RestGet
 
 __all__ = ["AiohttpRest"]
 
 BODY_MAX_BYTES = 16 << 20
 TIMEOUT_S = 10.0
+_JSON = {"Content-Type": "application/json"}
 
 
 class AiohttpRest:
@@ -29,6 +31,7 @@ class AiohttpRest:
         ca_file: PEM file of authorities to trust instead of the system's.
         proxy: ``http://``, ``socks4://`` or ``socks5://`` URL, or `None`.
         source: Local address to connect from, or `None`.
+        tap: Is told of every exchange.
     """
 
     def __init__(
@@ -38,12 +41,14 @@ class AiohttpRest:
         ca_file: str | None = None,
         proxy: str | None = None,
         source: str | None = None,
+        tap: Tap | None = None,
     ) -> None:
         self._clock = clock
         self._ca_file = ca_file
         self._proxy = proxy
         self._socks = proxy is not None and proxy.startswith("socks")
         self._source = source
+        self._tap = tap
         self._http: aiohttp.ClientSession | None = None
 
     async def get(self, base: str, request: RestGet, rest: Rest) -> bytes:
@@ -52,8 +57,14 @@ class AiohttpRest:
         where = f"{url.scheme}://{url.authority}{url.path}"
         try:
             tls = tls_context(self._ca_file)
-            reply = self._session().get(
-                url, allow_redirects=False, ssl=tls, proxy=None if self._socks else self._proxy
+            reply = self._session().request(
+                "GET" if request.body is None else "POST",
+                url,
+                data=None if request.body is None else request.body.encode(),
+                headers=None if request.body is None else _JSON,
+                allow_redirects=False,
+                ssl=tls,
+                proxy=None if self._socks else self._proxy,
             )
             async with reply as response:
                 body = await _bounded(response)
@@ -61,6 +72,9 @@ class AiohttpRest:
         except (aiohttp.ClientError, ProxyError, OSError, TimeoutError) as error:
             detail = printable(str(error)) or type(error).__name__
             raise DialFailed("rest", where, detail) from error
+        if self._tap is not None:
+            now = self._clock.mono_ns(), self._clock.wall_ns()
+            self._tap.answered(str(url), request.body, status, body, *now)
         if status == 200:
             return body
         if status in {403, 418, 429}:

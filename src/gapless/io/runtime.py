@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gapless.io.clock import Clock
 from gapless.io.snapshots import RestClient
+from gapless.io.tap import Tap
 from gapless.io.transport import Connector, DialOptions
 
 __all__ = ["Runtime", "system_runtime"]
@@ -19,16 +20,22 @@ class Runtime:
     Args:
         clock: The time.
         connector: Opens WebSockets.
-        rest: Makes a client for REST reads.
+        rest: Makes a client for REST reads; it tells ``tap`` itself.
+        tap: Is told all that goes over the wire, or `None`.
     """
 
     clock: Clock
     connector: Connector
     rest: Callable[[DialOptions], RestClient]
+    tap: Tap | None = None
 
 
-def system_runtime() -> Runtime:
-    """Return the real thing: the system's clocks, picows and aiohttp."""
+def system_runtime(tap: Tap | None = None) -> Runtime:
+    """Return the real thing: the system's clocks, picows and aiohttp.
+
+    Args:
+        tap: Is told all that goes over the wire.
+    """
     # Imported late: together they cost more than all the rest of the library.
     from gapless.io.clock import SystemClock  # noqa: PLC0415
     from gapless.io.picows import PicowsConnector  # noqa: PLC0415
@@ -38,7 +45,7 @@ def system_runtime() -> Runtime:
 
     def rest(options: DialOptions) -> RestClient:
         return AiohttpRest(
-            clock, ca_file=options.ca_file, proxy=options.proxy, source=options.source
+            clock, ca_file=options.ca_file, proxy=options.proxy, source=options.source, tap=tap
         )
 
-    return Runtime(clock, PicowsConnector(clock), rest)
+    return Runtime(clock, PicowsConnector(clock), rest, tap)

@@ -26,7 +26,7 @@ from gapless.events import BookSnapshot
 from gapless.io.clock import Clock
 from gapless.venues._profile import Rest, RestGet
 
-__all__ = ["RestClient", "Snapshots"]
+__all__ = ["MAX_WAIT_NS", "RestClient", "Snapshots", "pause_ns"]
 
 CONCURRENT = 4  # fetches under way at once
 FIRST_WAIT_NS = 500_000_000
@@ -117,7 +117,8 @@ class Snapshots:
     async def _once(self, stream: BookStream) -> bool:
         """Fetch once; return whether no more is to be done."""
         topic, request = stream.spec.topic, self._rest.snapshot(stream.spec.symbol)
-        if request is None:
+        if request is None:  # what is declared and what is served contradict each other
+            self._report(stream, SubscriptionRejected(topic, None, "there is no snapshot of it"))
             return True
         async with self._room:
             await self._afford(request)
@@ -161,13 +162,19 @@ class Snapshots:
         self._report(stream, error)
 
     async def _pause(self, topic: str) -> None:
-        failures = self._failures.get(topic, 0)
-        if failures:
-            ceiling_ns = min(MAX_WAIT_NS, FIRST_WAIT_NS << min(failures - 1, 16))
-            await asyncio.sleep(self._rng.randint(ceiling_ns // 2, ceiling_ns) / 1e9)
+        if wait_ns := pause_ns(self._failures.get(topic, 0), self._rng):
+            await asyncio.sleep(wait_ns / 1e9)
 
     async def _afford(self, request: RestGet) -> None:
         pool = self._pools[request.pool]
         while wait_ns := pool.wait_ns(self._clock.mono_ns(), request.units):
             await asyncio.sleep(wait_ns / 1e9)  # time is what is waited for
         pool.spend(self._clock.mono_ns(), request.units)
+
+
+def pause_ns(failures: int, rng: Random) -> int:
+    """Return how long to wait after so many failures in a row, in nanoseconds; 0 after none."""
+    if not failures:
+        return 0
+    ceiling_ns = min(MAX_WAIT_NS, FIRST_WAIT_NS << min(failures - 1, 16))
+    return rng.randint(ceiling_ns // 2, ceiling_ns)

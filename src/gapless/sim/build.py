@@ -54,7 +54,7 @@ def simulate(
         UnknownVenue: There is no such dialect.
     """
     dialect = _dialect(venue, options)
-    specs = dialect.specs(symbols or dialect.usual_symbols)
+    specs = dialect.specs(symbols or dialect.usual_symbols) + dialect.more_specs()
     return Exchange(dialect, World(specs, rate_per_s, seed), seed=seed, truth=truth)
 
 

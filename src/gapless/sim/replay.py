@@ -1,22 +1,19 @@
 """The timeline of a capture: recorded market data, with the time between them.
 
-A capture is gzipped JSON lines, one frame each: ``{"ts": ns | null, "conn": id, "dir": "in" |
-"out" | "meta", "raw": text}``; lines whose ``conn`` is ``rest`` are HTTP bodies, with or without
-their ``url``.  Of it the timeline keeps the market data and the bodies that can be recognised,
-and drops what clients sent, acknowledgements and everything else that belongs to the recorded
-connection and not to the market.
+Of a capture, ours or gzipped JSON lines, the timeline keeps the market data and the HTTP bodies
+that can be recognised, and drops what clients sent, acknowledgements and everything else that
+belongs to the recorded connection and not to the market.
 
 Frames without a time follow at once upon the frame before them.
 """
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from bisect import bisect_right
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-import msgspec
+from gapless.capture.reader import open_capture
+from gapless.capture.records import CaptureDamaged
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,30 +21,6 @@ if TYPE_CHECKING:
     from gapless.sim.dialects._base import Dialect, Recorded
 
 __all__ = ["CaptureDamaged", "Timeline", "load"]
-
-
-class CaptureDamaged(Exception):
-    """A capture that cannot be read, or not to its end.
-
-    Attributes:
-        file: Path of the file.
-        line: Number of the line that could not be read, from 1; 0 if the file did not open.
-        detail: What is wrong.
-    """
-
-    def __init__(self, file: str, line: int, detail: str) -> None:
-        self.file = file
-        self.line = line
-        self.detail = detail
-        super().__init__(f"{file}, line {line}: {detail}" if line else f"{file}: {detail}")
-
-
-class _Line(msgspec.Struct):
-    ts: int | None
-    conn: str
-    dir: Literal["in", "out", "meta"]
-    raw: str
-    url: str | None = None
 
 
 class Timeline:
@@ -131,53 +104,30 @@ def load(path: str | Path, dialect: Dialect, *, speed: float = 1.0) -> Timeline:
     """Read a capture.
 
     Args:
-        path: The file, gzipped.
+        path: The file, or a folder of segments.
         dialect: Whose traffic it is.
         speed: How many recorded seconds pass in one.
 
     Raises:
-        CaptureDamaged: The file is missing, truncated, or not a capture.
+        CaptureDamaged: It is missing, truncated, or not a capture.
     """
     timeline = Timeline(speed)
-    number = 0
     start_ns: int | None = None
     offset_ns = 0
-    decode = msgspec.json.Decoder(_Line).decode
-    try:
-        with gzip.open(path, "rb") as file:
-            for number, text in enumerate(file, 1):  # noqa: B007 - told in the error
-                line = decode(text)
-                if line.dir != "in":
-                    timeline.skipped += 1
-                    continue
-                if line.conn == "rest":
-                    key = dialect.recognise_rest(line.url, line.raw)
-                    if key is not None:
-                        timeline.add_rest(key, line.raw)
-                    else:
-                        timeline.skipped += 1
-                    continue
-                frame = dialect.recognise_frame(line.raw)
-                if frame is None:
-                    timeline.skipped += 1
-                    continue
-                if line.ts is not None:
-                    start_ns = line.ts if start_ns is None else start_ns
-                    offset_ns = max(offset_ns, line.ts - start_ns)
-                timeline.add_frame(offset_ns, frame)
-    except FileNotFoundError as error:
-        raise CaptureDamaged(str(path), 0, "there is no such file") from error
-    except gzip.BadGzipFile as error:
-        raise CaptureDamaged(str(path), number + 1, f"not gzipped: {error}") from error
-    except (EOFError, zlib.error) as error:
-        raise CaptureDamaged(
-            str(path), number + 1, f"the compressed data end early: {error}"
-        ) from error
-    except msgspec.MsgspecError as error:
-        raise CaptureDamaged(str(path), number, f"not a line of a capture: {error}") from error
-    except OSError as error:
-        raise CaptureDamaged(str(path), 0, f"cannot be read: {error.strerror}") from error
-    if number == 0:
-        raise CaptureDamaged(str(path), 0, "the file is empty")
+    for record in open_capture(path):
+        key = frame = None
+        if record.kind == "rest":
+            key = dialect.recognise_rest(record.url, record.text)
+        elif record.kind == "in":
+            frame = dialect.recognise_frame(record.text)
+        if key is not None:
+            timeline.add_rest(key, record.text)
+        elif frame is not None:
+            if record.wall_ns is not None:
+                start_ns = record.wall_ns if start_ns is None else start_ns
+                offset_ns = max(offset_ns, record.wall_ns - start_ns)
+            timeline.add_frame(offset_ns, frame)
+        else:
+            timeline.skipped += 1
     timeline.settle(dialect)
     return timeline

@@ -23,7 +23,7 @@ __all__ = ["STATES", "DeribitRest", "TradeData", "read_trade"]
 TRADES_MAX: Final = 1000  # in one reply
 
 Number = Annotated[int, Meta(ge=0, lt=2**62)]
-Millis = Annotated[int, Meta(ge=0, lt=2**43)]  # as nanoseconds it fits 64 bits
+Millis = Annotated[int, Meta(ge=0, lt=2**53)]
 Size = Annotated[float, Meta(ge=0)]
 
 STATES: Final[Mapping[str, InstrumentState]] = MappingProxyType(

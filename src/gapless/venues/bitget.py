@@ -63,7 +63,7 @@ SPOT: Final = "SPOT"
 CONTRACTS: Final = ("USDT-FUTURES", "USDC-FUTURES", "COIN-FUTURES")
 
 Number = Annotated[int, Meta(ge=0, lt=2**62)]
-Millis = Annotated[int, Meta(ge=0, lt=2**53)]
+Millis = Annotated[int, Meta(ge=0, lt=2**43)]  # as nanoseconds it fits 64 bits
 Crc = Annotated[int, Meta(ge=-(2**31), lt=2**32)]
 Code = Annotated[int, Meta(ge=0, lt=2**31)]
 # The bounds keep out NaN and the infinities, which a text can spell and JSON cannot.
@@ -208,12 +208,13 @@ class BitgetCodec:
         return []
 
     def subscribe(self, next_id: int, topics: tuple[str, ...]) -> list[Request]:
-        return [Request(next_id, "subscribe", _call("subscribe", topics), topics)]
+        text = _call("subscribe", topics)
+        return [Request(next_id, "subscribe", text, topics, "subscribe")]
 
     def unsubscribe(self, next_id: int, topics: tuple[str, ...]) -> list[Request]:
         """Return the request, without an id: its answer could be told from no other."""
         del next_id
-        return [Request(0, "unsubscribe", _call("unsubscribe", topics), topics)]
+        return [Request(0, "unsubscribe", _call("unsubscribe", topics), topics, "subscribe")]
 
     def beat(self, next_id: int) -> Request:
         """Return the venue's own ping, a bare word; it is answered with another."""
@@ -590,11 +591,7 @@ _PROFILE: Final = Profile(
     dials=Fact((Window(300, 300 * SECOND),), _WS, _READ, note="for each address"),
     connections=Fact(100, _WS, _READ, note="for each address"),
     messages=Fact(
-        (Window(10, SECOND), Window(240, 3600 * SECOND)),
-        _WS,
-        _READ,
-        note="240 an hour are subscribes and unsubscribes; our pings count here too, which is"
-        " stricter",
+        (Window(10, SECOND),), _WS, _READ, note="pings included; subscribes are paid from the pool"
     ),
     topics_per_request=Fact(None, _WS, _READ, note="bounded by bytes"),
     request_bytes=Fact(
@@ -607,10 +604,11 @@ _PROFILE: Final = Profile(
     topic_bytes_per_connection=Fact(None, _WS, _READ, "L", "none documented"),
     connection_counter=Fact(None, _BK, _READ),
     pools=Fact(
-        MappingProxyType({"rest": Window(20, SECOND)}),
-        f"{_DOC}, Get Symbol Info; Get Contract Config",
+        MappingProxyType({"subscribe": Window(240, 3600 * SECOND), "rest": Window(20, SECOND)}),
+        f"{_WS}; Get Symbol Info; Get Contract Config",
         _READ,
-        note="of each kind of read; 6,000 a minute over all of an address",
+        note="240 subscribes and unsubscribes are allowed to each connection; we share them among"
+        " all of an address, which is stricter; reads of each kind, 6,000 a minute over all",
     ),
     login=Fact(
         "op login: HMAC-SHA256 over time, GET and /user/verify, on the private endpoint only",
@@ -714,6 +712,7 @@ _PROFILE: Final = Profile(
         ),
     ),
     traps=(
+        "A bare symbol is of the spot market; of a contract it is USDT-FUTURES:BTCUSDT, and so on.",
         "A symbol on the wrong market may be acknowledged, and then nothing comes.",
         "ping and pong are bare words, and no JSON; WebSocket pings do not keep a connection.",
         "Answers have no ids, an error may lack its argument, and its code is a number or a text.",

@@ -599,6 +599,13 @@ _PROFILE: Final = Profile(
     ),
     pools=Fact(MappingProxyType({"rest": Window(100, 10 * SECOND)}), _REST, _READ),
     login=Fact(None, _WS, _READ, note="none; user data is found by its public address"),
+    ack_within_ns=Fact(
+        30 * SECOND,
+        _SUBS,
+        _READ,
+        "M",
+        "an answer waits for its snapshot, which the server may take 20 s to fetch",
+    ),
     ack=Fact("subscribed names channel and id, and brings the snapshot", _WS, _READ),
     checksum=Fact(None, _WS, _READ, note="none"),
     compression=Fact(None, "not documented", _READ, "L", "none is offered"),

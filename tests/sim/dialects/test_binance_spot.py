@@ -409,10 +409,34 @@ def test_weight_runs_out_then_comes_a_ban_and_it_passes():
     assert exchange.rest("GET", "/api/v3/depth", query, IP, later_ns).status == 200
 
 
+def test_past_trades_are_those_of_the_stream_from_a_number_on():
+    exchange = venue()
+    session, wire = dial(exchange, "/stream?streams=btcusdt@trade")
+    now_ns = run(exchange, 20, session, wire)
+    streamed = {t["t"]: t for t in data(wire, "btcusdt@trade")}
+    assert len(streamed) > 30
+    first = sorted(streamed)[7]
+    query = {"symbol": "BTCUSDT", "fromId": str(first), "limit": "20"}
+    reply = exchange.rest("GET", "/api/v3/historicalTrades", query, IP, now_ns)
+    assert reply.headers["X-MBX-USED-WEIGHT-1M"] == "25"
+    past = json.loads(reply.body_text)
+    assert [t["id"] for t in past] == list(range(first, first + 20))
+    for trade in past:
+        said = streamed[trade["id"]]
+        keys = ("price", "qty", "time", "isBuyerMaker")
+        assert [trade[key] for key in keys] == [said[key] for key in ("p", "q", "T", "m")]
+        assert Decimal(trade["quoteQty"]) == Decimal(said["p"]) * Decimal(said["q"])
+    newest = exchange.rest("GET", "/api/v3/historicalTrades", {"symbol": "BTCUSDT"}, IP, now_ns)
+    assert json.loads(newest.body_text)[-1]["id"] == max(streamed)
+
+
 @pytest.mark.parametrize(
     ("path", "query", "status", "code"),
     [
         ("/api/v3/depth", {"symbol": "NOSUCH"}, 400, -1121),
+        ("/api/v3/historicalTrades", {"symbol": "NOSUCH"}, 400, -1121),
+        ("/api/v3/historicalTrades", {"symbol": "BTCUSDT", "limit": "0"}, 400, -1100),
+        ("/api/v3/historicalTrades", {"symbol": "BTCUSDT", "fromId": "-1"}, 400, -1100),
         ("/api/v3/depth", {}, 400, -1102),
         ("/api/v3/depth", {"symbol": "BTCUSDT", "limit": "x"}, 400, -1100),
         ("/api/v3/exchangeInfo", {"symbol": "NOSUCH"}, 400, -1121),

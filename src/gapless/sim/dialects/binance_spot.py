@@ -23,6 +23,7 @@ from gapless.sim.dialects import _binance_spot_topics as topics
 from gapless.sim.dialects._base import MS, SECOND, Dialect, Recorded, RestReply, SimOptions
 from gapless.sim.dialects._binance_spot_symbols import spec_of, symbol_info
 from gapless.sim.limits import FixedWindow, SlidingWindow
+from gapless.sim.matching import ASK
 from gapless.sim.session import Refused
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ WEIGHT_MAX: Final = 6000
 _OFFENCES_MAX: Final = 3
 _BAN_AFTER_429: Final = 10  # requests in spite of 429 until the ban
 
+_PAST_MAX: Final = 1000  # trades in one reply
 _WEIGHTS: Final = ((100, 5), (500, 25), (1000, 50), (5000, 250))
 _STREAM: Final = re.compile(
     r"([^@]+)@(?:(trade|aggTrade|bookTicker|ticker)|depth(5|10|20)?(@100ms|@1000ms)?)"
@@ -334,6 +336,8 @@ class BinanceSpot(Dialect):
             weight = next((w for most, w in _WEIGHTS if limit <= most), 250)
         elif path == "/api/v3/exchangeInfo":
             weight = 20
+        elif path == "/api/v3/historicalTrades":
+            weight = 25
         peer = self._peer(peer_ip)
         refusal = self._weigh(peer, weight, now_ns) if self.options.limits else None
         if refusal is not None:
@@ -379,6 +383,8 @@ class BinanceSpot(Dialect):
                 return self._info(query, now_ns)
             case "/api/v3/depth":
                 return self._depth(query, now_ns)
+            case "/api/v3/historicalTrades":
+                return self._past_trades(query)
             case _:
                 return 404, '{"code":-1000,"msg":"No such path."}'
 
@@ -406,6 +412,29 @@ class BinanceSpot(Dialect):
         bids = ",".join([f'["{price[p]}","{size[s]}"]' for p, s in view.bids])
         asks = ",".join([f'["{price[p]}","{size[s]}"]' for p, s in view.asks])
         return 200, f'{{"lastUpdateId":{view.number},"bids":[{bids}],"asks":[{asks}]}}'
+
+    def _past_trades(self, query: dict[str, str]) -> tuple[int, str]:
+        """Return trades from ``fromId`` on, oldest first; the newest without it."""
+        market = self._market(query.get("symbol", ""))
+        if market is None:
+            return 400, '{"code":-1121,"msg":"Invalid symbol."}'
+        limit, start = query.get("limit", "500"), query.get("fromId")
+        if not (limit.isdigit() and (start or "0").isdigit() and 1 <= int(limit) <= _PAST_MAX):
+            return 400, '{"code":-1100,"msg":"Illegal characters found in a parameter."}'
+        kept = [(ns, trade) for ns, _, trade in market.trades]
+        first = 0 if start is None else int(start)
+        wanted = [entry for entry in kept if entry[1].id >= first]
+        chosen = wanted[-int(limit) :] if start is None else wanted[: int(limit)]
+        price, size = self.scales[market.index]
+        rows = [
+            f'{{"id":{trade.id},"price":"{price.text[trade.price]}",'
+            f'"qty":"{size.text[trade.size]}",'
+            f'"quoteQty":"{price.value[trade.price] * size.value[trade.size]:.8f}",'
+            f'"time":{ns // MS},"isBuyerMaker":{"true" if trade.taker_side == ASK else "false"},'
+            '"isBestMatch":true}'
+            for ns, trade in chosen
+        ]
+        return 200, f"[{','.join(rows)}]"
 
     def _market(self, name: str) -> Market | None:
         world = self.exchange.world
