@@ -203,6 +203,12 @@ def _error(cls: type[BaseException]) -> list[str]:
 # -- limits ---------------------------------------------------------------------------------
 
 BOUNDS: tuple[tuple[str, str, str], ...] = (
+    ("gapless.core.images", "LATELY_MAX", "images that are remembered to tell those that a second "
+     "line repeats"),
+    ("gapless.io.listings", "LISTED_MAX", "instruments of one listing; a longer one is not "
+     "believed"),
+    ("gapless.io.listings", "REQUESTS_MAX", "requests for one listing"),
+    ("gapless.io.listings", "POLL_NS", "how often a listing is read when nothing happens"),
     ("gapless.core.sequenced", "HELD_MAX", "messages that wait for a line that is behind; beyond, "
      "the hole is announced"),
     ("gapless.core.stream", "HOLD_NS", "how long they wait"),
@@ -320,10 +326,25 @@ def _policy_rows(cls: type) -> Iterator[tuple[str, ...]]:
             yield f"`{name}`", value_words(name, item.default), markdown(about.get(name, ""))
 
 
+_VENUE_BOUND = re.compile(
+    r'^([A-Z][A-Z_]*_MAX)\b[^\n#]*?(?: # ([^\n]+))?\n(?:"""([^"]+)""")?', re.M
+)
+
+
+def venue_bounds() -> list[tuple[str, str, str]]:
+    """Return the bounds that venues declare, with what is written beside or below them."""
+    found = []
+    for path in sorted((ROOT / "src" / "gapless" / "venues").glob("*.py")):
+        for name, beside, below in _VENUE_BOUND.findall(path.read_text(encoding="utf-8")):
+            meaning = " ".join((beside or below).split()).rstrip(".")
+            found.append((f"gapless.venues.{path.stem}", name, meaning[:1].lower() + meaning[1:]))
+    return found
+
+
 def limits_page() -> str:
     """Return the page of every named bound."""
     rows = []
-    for module, name, meaning in BOUNDS:
+    for module, name, meaning in (*BOUNDS, *venue_bounds()):
         value = getattr(import_module(module), name)
         rows.append((f"`{name}`", value_words(name, value), meaning, f"`{module}`"))
     capacity = Options().capacity

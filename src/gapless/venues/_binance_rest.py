@@ -20,7 +20,7 @@ __all__ = ["BinanceRest", "expiry_ns", "read_futures", "state_of"]
 ENDLESS_MS: Final = 4_133_404_800_000
 """The day in the year 2100 that the venue gives as the delivery date of perpetuals."""
 
-TRADES_MAX: Final = 1000  # in one reply
+TRADES_MAX: Final = 1000  # past trades in one reply
 
 
 class _Fault(Struct, gc=False):

@@ -20,7 +20,7 @@ from gapless.venues._profile import MS, RestGet
 
 __all__ = ["STATES", "DeribitRest", "TradeData", "read_trade"]
 
-TRADES_MAX: Final = 1000  # in one reply
+TRADES_MAX: Final = 1000  # past trades in one reply
 
 Number = Annotated[int, Meta(ge=0, lt=2**62)]
 Millis = Annotated[int, Meta(ge=0, lt=2**53)]

@@ -64,7 +64,7 @@ _RL: Final = "docs.cdp.coinbase.com, Exchange WebSocket Rate Limits"
 _ER: Final = "docs.cdp.coinbase.com, Exchange WebSocket Errors"
 _REST: Final = "docs.cdp.coinbase.com, Exchange REST API"
 
-TRADES_MAX: Final = 1000  # in one reply
+TRADES_MAX: Final = 1000  # past trades in one reply
 
 Number = Annotated[int, Meta(ge=0, lt=2**62)]
 # The bounds keep out NaN and the infinities, which a text can spell and JSON cannot.
