@@ -85,14 +85,9 @@ async def serve(frames: list[bytes], rate: float) -> None:
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             f"Sec-WebSocket-Accept: {accept}\r\n\r\n".encode()
         )
-        subscribed = False
-        while not subscribed:
-            opcode, payload = await read_frame(reader)
-            call: dict[str, Any] = json.loads(payload) if opcode == 1 else {"method": "", "id": 0}
-            result = call.get("params", {}).get("channels", "ok")
-            reply = {"jsonrpc": "2.0", "id": call["id"], "result": result}
-            writer.write(frame(json.dumps(reply).encode()))
-            subscribed = call["method"].endswith("subscribe")
+        while await answer(reader, writer) != "public/subscribe":
+            pass
+        answering = asyncio.create_task(answer_all(reader, writer))
         began_s, sent = time.perf_counter(), 0
         while sent < len(frames):
             due = min(len(frames), int((time.perf_counter() - began_s) * rate) + 1)
@@ -100,7 +95,22 @@ async def serve(frames: list[bytes], rate: float) -> None:
             sent = due
             await writer.drain()
             await asyncio.sleep(STEP_S)
-        await reader.read()
+        await answering
+
+    async def answer_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await answer(reader, writer)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
+        """Answer one message; return its method."""
+        opcode, payload = await read_frame(reader)
+        if opcode != 1:
+            return ""
+        call: dict[str, Any] = json.loads(payload)
+        result = call.get("params", {}).get("channels", "ok")
+        reply = {"jsonrpc": "2.0", "id": call["id"], "result": result}
+        writer.write(frame(json.dumps(reply).encode()))
+        return str(call["method"])
 
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)

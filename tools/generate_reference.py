@@ -253,7 +253,7 @@ BOUNDS: tuple[tuple[str, str, str], ...] = (
     ("gapless.io.conductor", "VIOLATIONS", "unreadable frames, within the time below, after which "
      "a line is replaced"),
     ("gapless.io.conductor", "VIOLATIONS_NS", "that time"),
-    ("gapless.io.conductor", "RESUBSCRIBE_NS", "least time between two resubscribes of one topic"),
+    ("gapless.io.needs", "RESUBSCRIBE_NS", "least time between two resubscribes of one topic"),
     ("gapless.io.snapshots", "CONCURRENT", "REST snapshots under way at once"),
     ("gapless.io.snapshots", "FIRST_WAIT_NS", "longest wait after one failed snapshot; doubles"),
     ("gapless.io.snapshots", "MAX_WAIT_NS", "longest wait between two snapshots of a book"),

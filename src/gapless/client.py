@@ -22,7 +22,8 @@ from gapless.core.stream import Stream
 from gapless.core.universe import is_selector
 from gapless.errors import NotSynced, UsageError
 from gapless.events import Event, Gap, Levels, Notice, Resynced, Top
-from gapless.io.conductor import Conductor, Plan
+from gapless.io.conductor import Conductor
+from gapless.io.plan import Plan
 from gapless.io.report import feed_stats
 from gapless.io.runtime import system_runtime
 from gapless.planning import Budgets, Options, Subscription, assemble, book

@@ -18,9 +18,9 @@ from gapless.core.universe import Selector, is_selector
 from gapless.credentials import Credentials
 from gapless.errors import ConfigError, UsageError
 from gapless.events import Bbo, BookDelta, BookSnapshot, Ticker, Trade
-from gapless.io.conductor import Plan
 from gapless.io.dial import parse_proxy, tls_context
 from gapless.io.listings import Selection
+from gapless.io.plan import Plan
 from gapless.io.runtime import Runtime
 from gapless.io.transport import DialOptions
 from gapless.venues._profile import SECOND, Profile, VenueBudgets

@@ -30,7 +30,7 @@ from gapless.core.codec import Ack, Asked, Bundle, Codec, Granted, Heartbeat, Re
 from gapless.errors import ConnectionLost, DecodeError, DialFailed, RateLimited, RequestRejected
 from gapless.events import Event, Origin
 from gapless.io.clock import Clock
-from gapless.io.conductor import Plan
+from gapless.io.plan import Plan
 from gapless.io.runtime import Runtime
 from gapless.io.snapshots import RestClient
 from gapless.io.transport import DialOptions, DialTimings, Receiver, Transport

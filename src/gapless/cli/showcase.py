@@ -22,7 +22,7 @@ from gapless.client import Feed
 from gapless.core.stats import FeedStats
 from gapless.core.supervisor import LineState
 from gapless.events import Event, Gap, Notice, Resynced
-from gapless.io.conductor import Plan
+from gapless.io.plan import Plan
 from gapless.planning import Options, Subscription, assemble
 from gapless.sim.build import simulate
 from gapless.sim.exchange import Exchange

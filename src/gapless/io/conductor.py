@@ -15,27 +15,20 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from random import Random
 from typing import Final
-from urllib.parse import urlsplit
 
-from gapless.core.backfill import BackfilledStream, Hole
-from gapless.core.backoff import BackoffPolicy
-from gapless.core.booksync import BookStream
 from gapless.core.budget import Budget
 from gapless.core.codec import Lifecycle
 from gapless.core.counter import ConnectionCounter
 from gapless.core.kinds import AnyBook
 from gapless.core.lifecycle import Phase
-from gapless.core.liveness import FeedPolicy, PathPolicy, Silence
+from gapless.core.liveness import Silence
 from gapless.core.notices import NoticeLog
-from gapless.core.placement import Placement
 from gapless.core.secrets import Login
 from gapless.core.session import Ended, Said, Session, SessionTerms, Timing
 from gapless.core.stats import Histogram, SessionEnd
-from gapless.core.stream import Backfill, Moment, Need, Stream, TopicSpec
-from gapless.core.subscriptions import Wish
+from gapless.core.stream import Moment, Need, Stream
 from gapless.core.supervisor import LineState, Retire, Start, Supervisor
 from gapless.core.universe import Changes
 from gapless.core.vigil import Finding, LineView, Vigil
@@ -48,85 +41,26 @@ from gapless.errors import (
     SubscriptionRejected,
 )
 from gapless.events import Event, NoticeKind, Origin
-from gapless.io.backfill import Backfills
 from gapless.io.chains import Chains
 from gapless.io.clock import Clock
 from gapless.io.driver import Driver
 from gapless.io.following import Following
 from gapless.io.listings import Listings, Selection
-from gapless.io.snapshots import RestClient, Snapshots
+from gapless.io.needs import Needs, topic_origin
+from gapless.io.plan import Plan
+from gapless.io.snapshots import RestClient
 from gapless.io.tap import Tap
-from gapless.io.transport import Connector, DialOptions, DialTimings
-from gapless.venues._profile import Profile, VenueBudgets
+from gapless.io.transport import Connector, DialTimings
+from gapless.venues._profile import VenueBudgets
 
-__all__ = ["Conductor", "Plan"]
+__all__ = ["Conductor"]
 
 TICK_NS: Final = 250_000_000
 LATE_NS: Final = 500_000_000  # a tick later than this means that we slept ourselves
 STOP_NS: Final = 2_000_000_000  # how long closing may take, all sessions together
 VIOLATIONS: Final = 3  # that many within `VIOLATIONS_NS` and the line is replaced
 VIOLATIONS_NS: Final = 60_000_000_000
-RESUBSCRIBE_NS: Final = 1_000_000_000  # least time between two resubscribes of one topic
 REQUEST_BYTES: Final = 16_384  # topic names in one subscribe, where the venue states no limit
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """Everything that is decided before a feed starts.
-
-    Args:
-        profile: The venue.
-        lines: Topics of each line, by its name.
-        specs: What the streams must know of each topic, by its name.
-        endpoints: Full URLs to dial, best first.
-        paths: Path of the endpoint for lines that need another than the URLs have.
-        letters: What the lines of each redundancy begin with.
-        selections: What is followed as it comes and goes.
-        priorities: Of topics that have one other than 0; higher is served first.
-        backfill: What is done about missing trades.
-        login: Reads the credentials and makes the login of one session; `None` if none is needed.
-        rest_endpoints: REST bases, best first; none disables REST.
-        dial: How to reach the endpoints.
-        backoff, path, feed: Policies.
-        lifetime_ns: When sessions are replaced, counted from the upgrade.
-    """
-
-    profile: Profile
-    lines: dict[str, tuple[str, ...]]
-    specs: dict[str, TopicSpec]
-    endpoints: tuple[str, ...]
-    rest_endpoints: tuple[str, ...]
-    paths: dict[str, str] = field(default_factory=dict)
-    letters: tuple[str, ...] = ("a",)
-    selections: tuple[Selection, ...] = ()
-    priorities: dict[str, int] = field(default_factory=dict)
-    backfill: Backfill = Backfill.OFF
-    login: Callable[[], Login] | None = field(default=None, repr=False)
-    dial: DialOptions = field(default_factory=DialOptions)
-    backoff: BackoffPolicy = field(default_factory=BackoffPolicy)
-    path: PathPolicy = field(default_factory=PathPolicy)
-    feed: FeedPolicy = field(default_factory=FeedPolicy)
-    lifetime_ns: int | None = None
-
-    def placement(self) -> Placement:
-        """Return which line carries which topic at first."""
-        profile = self.profile
-        placement = Placement(
-            self.letters,
-            profile.topics_per_connection.value,
-            profile.topic_bytes_per_connection.value,
-        )
-        placement.lines = {line: list(topics) for line, topics in self.lines.items()}
-        own = profile.endpoints.value.path
-        placement.paths = {line: self.paths.get(line, own) for line in self.lines}
-        return placement
-
-    def url(self, path: str, endpoint: int) -> str:
-        """Return the URL to dial at one of the endpoints, for what ``path`` serves."""
-        url = self.endpoints[endpoint]
-        if path == self.profile.endpoints.value.path:
-            return url
-        return urlsplit(url)._replace(path=path).geturl()
 
 
 class Conductor:
@@ -160,7 +94,7 @@ class Conductor:
         self.plan = plan
         self.failure: BaseException | None = None
         aside = (plan.profile.lifecycle_topics.value or ()) if plan.selections else ()
-        self.following = Following(plan.placement(), aside, emit, self._need, plan.backfill)
+        self.following = Following(plan.placement(), aside, emit, self._ask, plan.backfill)
         self.following.begin(plan.specs.values())
         self.following.priorities.update(plan.priorities)
         self.streams: Mapping[str, Stream] = self.following.streams
@@ -181,15 +115,8 @@ class Conductor:
             tuple(plan.lines), len(plan.endpoints), budgets.dials, plan.backoff, rng
         )
         self._vigil = Vigil(plan.feed)
-        self._snapshots = self._make_snapshots(rng)
-        self._backfills = Backfills(
-            plan.profile.rest,
-            rest,
-            plan.rest_endpoints,
-            budgets.pools,
-            clock,
-            rng,
-            self._not_backfilled,
+        self._needs = Needs(
+            plan, self.following, self.drivers, rest, budgets.pools, clock, rng, self
         )
         self._chains = Chains(
             plan.profile,
@@ -203,12 +130,9 @@ class Conductor:
         self._listings = self._make_listings(rng)
         self._tasks: asyncio.TaskGroup | None = None
         self._dial_tasks: dict[int, asyncio.Task[None]] = {}
-        self._fetch_tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._violated_ns: dict[int, deque[int]] = {}
         self._counted: ProtocolViolation | None = None  # the newest that `violation` counted
-        self._resubscribed_ns: dict[str, int] = {}
-        self._deferred: dict[str, Need] = {}
         self._tick_ns = 0
         self._stopping = False
         self._paused = False
@@ -220,13 +144,13 @@ class Conductor:
         """Run until `stop`, or until no line is left; then `failure` says why."""
         try:
             async with asyncio.TaskGroup() as self._tasks:
+                self._needs.begin(self._tasks)
                 if self._listings is not None:
-                    task = self._tasks.create_task(self._listings.run())
-                    self._fetch_tasks.add(task)
-                    task.add_done_callback(self._fetch_tasks.discard)
+                    self._needs.spawn(self._listings.run())
                 await self._supervise()
-                for task in (*self._dial_tasks.values(), *self._fetch_tasks):
-                    task.cancel()  # a fetch may be waiting for minutes, as the venue asked
+                self._needs.cancel()
+                for task in self._dial_tasks.values():
+                    task.cancel()
         except BaseExceptionGroup as group:  # a bug in a task: one cause is enough to tell
             self.failure = group.exceptions[0]
         except Exception as error:
@@ -256,7 +180,7 @@ class Conductor:
     @property
     def snapshot_fetches(self) -> int:
         """How many REST snapshots were asked for."""
-        return 0 if self._snapshots is None else self._snapshots.fetches
+        return self._needs.snapshot_fetches
 
     def pause(self) -> None:
         """Stop reading every socket, until `resume`; nobody is judged meanwhile."""
@@ -350,12 +274,10 @@ class Conductor:
         )
         self.drivers[start.epoch] = driver
         self.dials += 1
-        self._note("dialing", now, start.cause, url, driver)
+        self.note("dialing", now, start.cause, url, driver)
         driver.dial(now.mono_ns)
         if self._tasks is not None:
-            self._dial_tasks[start.epoch] = self._tasks.create_task(
-                self._dial(driver, url, unread)
-            )
+            self._dial_tasks[start.epoch] = self._tasks.create_task(self._dial(driver, url, unread))
 
     def _login(self) -> tuple[Login | None, LoginRejected | None]:
         """Return the login of a new session, or why there can be none now."""
@@ -420,11 +342,7 @@ class Conductor:
             newest = stream.newest
             if newest is not None and newest.event_ns is not None:
                 self.delay.record(newest.recv_ns - newest.event_ns)
-        for topic in self.following.first(self._deferred):
-            need = self._deferred.pop(topic)
-            stream = self.streams[need.topic]
-            if isinstance(stream, AnyBook) and stream.sources and not stream.readable:
-                self._need(need)
+        self._needs.retry()
         self._changed()
 
     def _forgive(self, now: Moment) -> None:
@@ -449,7 +367,7 @@ class Conductor:
 
     def _found(self, driver: Driver, finding: Finding, now: Moment) -> None:
         stalled = finding.silence is Silence.STALLED
-        self._note(
+        self.note(
             "stalled" if stalled else "unproven", now, finding.cause, finding.evidence, driver
         )
         if stalled:
@@ -481,19 +399,19 @@ class Conductor:
             return  # said already, by the snapshot or by another line
         self.refusals[error.topic] = error
         detail = error.detail or "left out of the venue's reply"
-        self._note("refused", now, str(error), detail, driver, driver.origins.get(error.topic))
+        self.note("refused", now, str(error), detail, driver, driver.origins.get(error.topic))
 
     def live(self, driver: Driver) -> None:
         self.sessions += 1
         now = self.moment()
         self._supervisor.live(driver.epoch, now.mono_ns)
-        self._note("live", now, "every topic is granted or refused", "", driver)
+        self.note("live", now, "every topic is granted or refused", "", driver)
         self._wake.set()
 
     def expiring(self, driver: Driver, cause: str) -> None:
         now = self.moment()
         if self._supervisor.rotate(driver.epoch, cause, now.mono_ns, urgent=True):
-            self._note("rotating", now, cause, "make before break", driver)
+            self.note("rotating", now, cause, "make before break", driver)
             self._wake.set()
 
     def lifecycle(self, news: Lifecycle) -> None:
@@ -501,7 +419,7 @@ class Conductor:
             self._listings.told(news)
 
     def said(self, driver: Driver, said: Said) -> None:
-        self._note("venue", self.moment(), said.cause, said.evidence, driver)
+        self.note("venue", self.moment(), said.cause, said.evidence, driver)
 
     def violation(self, driver: Driver, error: ProtocolViolation, text: str = "") -> None:
         """Count it, distrust what it may have hidden, and replace a line that repeats it."""
@@ -514,7 +432,7 @@ class Conductor:
             named = [topic for topic, origin in each if f'"{origin.symbol}"' in text]
         topics = named or list(driver.origins)
         origin = driver.origins[named[0]] if named else None
-        self._note("violation", now, str(error), "a frame could not be read", driver, origin)
+        self.note("violation", now, str(error), "a frame could not be read", driver, origin)
         for topic in topics:
             if topic in self.streams:
                 self.streams[topic].suspect(driver.epoch, "a frame could not be read", now)
@@ -546,17 +464,17 @@ class Conductor:
         live_s = ended.live_ns / 1e9
         self.ended_sessions.append(SessionEnd(driver.line, driver.epoch, words, live_s))
         evidence = f"was live for {live_s:.1f} s" if ended.was_live else "never went live"
-        self._note("ended", now, words, evidence, driver)
+        self.note("ended", now, words, evidence, driver)
         if isinstance(cause, RateLimited):
             wait_ns = self._budgets.dials.wait_ns(now.mono_ns)
-            self._note("limited", now, str(cause), f"no dial for {wait_ns / 1e9:.1f} s", driver)
+            self.note("limited", now, str(cause), f"no dial for {wait_ns / 1e9:.1f} s", driver)
         if isinstance(cause, ProtocolViolation) and cause is not self._counted:
             self.violations += 1
         if self._supervisor.states().get(driver.line) is LineState.HALTED:
             self._halted_by = cause
             final = isinstance(cause, LoginRejected)
             why = "the venue calls it final" if final else "an unknown error is never retried"
-            self._note("halted", now, words, why, driver)
+            self.note("halted", now, words, why, driver)
         self._wake.set()
 
     # -- what selections ask for ------------------------------------------------------------
@@ -575,8 +493,7 @@ class Conductor:
 
     def forget(self, topic: str) -> None:
         self.refusals.pop(topic, None)
-        self._deferred.pop(topic, None)
-        self._resubscribed_ns.pop(topic, None)
+        self._needs.forget(topic)
 
     def retire_line(self, line: str) -> None:
         now = self.moment()
@@ -585,66 +502,7 @@ class Conductor:
                 self._retire(action.epoch, now, drain=False)
 
     def announce(self, kind: NoticeKind, cause: str, evidence: str) -> None:
-        self._note(kind, self.moment(), cause, evidence, None)
-
-    # -- what streams need ------------------------------------------------------------------
-
-    def _need(self, need: Need) -> None:
-        now, stream = self.moment(), self.streams[need.topic]
-        if need.kind == "snapshot":
-            self._need_snapshot(stream)
-            return
-        if need.kind == "backfill":
-            self._need_backfill(stream)
-            return
-        last_ns = self._resubscribed_ns.get(need.topic)
-        soon = last_ns is not None and now.mono_ns - last_ns < RESUBSCRIBE_NS
-        driver = None if soon else self._able(need, stream)
-        if driver is None:
-            self._deferred[need.topic] = need  # the tick comes back to it
-            return
-        self._resubscribed_ns[need.topic] = now.mono_ns
-        self._note(
-            "resync", now, need.cause, "subscribing anew", driver, driver.origins[need.topic]
-        )
-        driver.resubscribe(need.topic, now.mono_ns)
-
-    def _able(self, need: Need, stream: Stream) -> Driver | None:
-        """Return the session that is to subscribe anew, or the newest that can, if there is one.
-
-        A book that another session carries meanwhile is not disturbed for it.
-        """
-        able = {
-            epoch: driver
-            for epoch, driver in self.drivers.items()
-            if driver.session.phase is Phase.LIVE
-            and driver.session.subscriptions.stands(need.topic) is Wish.CONFIRMED
-        }
-        if need.epoch in able:
-            return able[need.epoch]
-        carried = isinstance(stream, AnyBook) and stream.readable
-        return able[max(able)] if able and not carried else None
-
-    def _need_snapshot(self, stream: Stream) -> None:
-        if not isinstance(stream, BookStream) or self._snapshots is None or self._tasks is None:
-            return
-        if self._snapshots.want(stream):
-            task = self._tasks.create_task(self._snapshots.fetch(stream))
-            self._fetch_tasks.add(task)
-            task.add_done_callback(self._fetch_tasks.discard)
-
-    def _need_backfill(self, stream: Stream) -> None:
-        if not isinstance(stream, BackfilledStream) or self._tasks is None:
-            return
-        if self._backfills.want(stream):
-            task = self._tasks.create_task(self._backfills.fill(stream))
-            self._fetch_tasks.add(task)
-            task.add_done_callback(self._fetch_tasks.discard)
-
-    def _not_backfilled(self, stream: BackfilledStream, hole: Hole) -> None:
-        cause = f"{hole.lacking} of {hole.first} to {hole.last} stay missing: {hole.why}"
-        origin = _topic_origin(stream.spec)  # it may have no connection left
-        self._note("backfill", self.moment(), cause, hole.trouble, None, origin)
+        self.note(kind, self.moment(), cause, evidence, None)
 
     def _make_listings(self, rng: Random) -> Listings | None:
         plan, rest = self.plan, self.plan.profile.rest
@@ -662,29 +520,14 @@ class Conductor:
             plan.profile.more_instruments,
         )
 
-    def _make_snapshots(self, rng: Random) -> Snapshots | None:
-        plan, rest = self.plan, self.plan.profile.rest
-        if rest is None or not plan.rest_endpoints:
-            return None
-        return Snapshots(
-            rest,
-            self._rest,
-            plan.rest_endpoints,
-            self._budgets.pools,
-            self._clock,
-            rng,
-            self._snapshot_failed,
-        )
+    def refuse(self, topic: str, error: SubscriptionRejected, evidence: str) -> None:
+        if topic not in self.refusals:
+            self.refusals[topic] = error
+            origin = topic_origin(self.following.specs[topic])
+            self.note("refused", self.moment(), str(error), evidence, None, origin)
 
-    def _snapshot_failed(self, stream: BookStream, error: Exception) -> None:
-        now, topic = self.moment(), stream.spec.topic
-        origin = _topic_origin(stream.spec)  # it may have no connection left
-        if isinstance(error, SubscriptionRejected):
-            if topic not in self.refusals:
-                self.refusals[topic] = error
-                self._note("refused", now, str(error), "the snapshot was refused", None, origin)
-        else:
-            self._note("resync", now, _words(error), "the snapshot was not to be had", None, origin)
+    def _ask(self, need: Need) -> None:
+        self._needs.take(need)
 
     # -- notices ----------------------------------------------------------------------------
 
@@ -692,9 +535,9 @@ class Conductor:
         """Note that the consumer's outlet was full, and dropped events of ``topic``."""
         newest = self.streams[topic].newest
         origin = None if newest is None else newest.origin
-        self._note("slow-consumer", self.moment(), cause, "a gap says what", None, origin)
+        self.note("slow-consumer", self.moment(), cause, "a gap says what", None, origin)
 
-    def _note(
+    def note(
         self,
         kind: NoticeKind,
         now: Moment,
@@ -711,10 +554,6 @@ class Conductor:
     def _changed(self) -> None:
         if self.on_change is not None:
             self.on_change()
-
-
-def _topic_origin(spec: TopicSpec) -> Origin:
-    return Origin(spec.venue, spec.channel, spec.symbol, spec.topic, "", 0)
 
 
 def _words(error: BaseException) -> str:

@@ -1,0 +1,94 @@
+"""What streams need is served by whoever can, spaced, and never forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.simulation.stage import Consumer, notices, play
+
+from gapless.core.stream import Need
+from gapless.planning import book
+
+
+def with_feed(test, *, venue="deribit", **options):
+    async def main(stage):
+        async with stage.feed(book(*stage.symbols), **options) as feed:
+            consumer = Consumer(feed)
+            topic = stage.topic("book")
+            stream = feed._running().streams[topic]
+            await stage.until(lambda: stream.readable)
+            await test(stage, feed, stream)
+            await consumer.stop()
+
+    play(main, venue)
+
+
+def resyncs(feed):
+    return notices(feed, "resync")
+
+
+def ask(feed, stream, epoch):
+    feed._running()._needs.take(Need("resubscribe", stream.spec.topic, epoch, "a test asks"))
+
+
+def test_a_book_is_subscribed_anew_on_the_session_that_lacks_it():
+    async def test(stage, feed, stream):
+        (epoch,) = stream.sources
+        ask(feed, stream, epoch)
+        assert [(n.cause, n.epoch) for n in resyncs(feed)] == [("a test asks", epoch)]
+
+    with_feed(test)
+
+
+def test_asking_twice_in_a_second_subscribes_once():
+    async def test(stage, feed, stream):
+        (epoch,) = stream.sources
+        ask(feed, stream, epoch)
+        ask(feed, stream, epoch)
+        assert len(resyncs(feed)) == 1
+
+    with_feed(test)
+
+
+def test_what_cannot_be_served_now_is_served_once_somebody_can():
+    async def test(stage, feed, stream):
+        record = stage.inject("drop", topic=stream.spec.topic, count=1)
+        await stage.until(lambda: not stream.readable, 30)
+        assert record.happened == 1
+        needs = feed._running()._needs
+        needs.forget(stream.spec.topic)
+        needs._deferred[stream.spec.topic] = Need("resubscribe", stream.spec.topic, 99, "late")
+        await stage.until(lambda: stream.readable, 30)
+
+    with_feed(test)
+
+
+def test_when_the_feed_ends_so_does_every_fetch():
+    async def test(stage, feed, stream):
+        needs = feed._running()._needs
+        began = asyncio.Event()
+
+        async def long():
+            began.set()
+            await asyncio.sleep(10_000)
+
+        needs.spawn(long())
+        await began.wait()
+
+    with_feed(test, venue="binance.spot")
+
+
+def test_work_that_comes_before_the_feed_runs_is_closed_and_not_left_behind():
+    async def main(stage):
+        feed = stage.feed(book(*stage.symbols))
+        async with feed:
+            needs = feed._running()._needs
+            needs._tasks = None
+
+            async def work():
+                raise AssertionError("must not run")
+
+            needs.spawn(work())
+            needs.begin(feed._running()._tasks)
+
+    play(main)
