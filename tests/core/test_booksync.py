@@ -198,9 +198,8 @@ def test_a_snapshot_without_a_number_is_dropped():
 def test_what_is_not_a_book_message_is_dropped():
     stream, log = chain(A)
     stream.offer(trade(A, 11, 11, 6))
-    stream.offer(delta(A, None, None, 6))
     assert not log.events
-    assert stream.dropped == 2
+    assert stream.dropped == 1
     assert stream.readable
 
 
@@ -950,9 +949,40 @@ def test_the_way_back_itself_lost_is_announced_once_the_times_tell():
     for second in range(8):
         event = delta(A, 16 + second, 16 + second, second * SECOND, made_ns=second * SECOND)
         stream.offer(event)
-    assert log.gaps[0].cause == "the venue numbers anew"
-    assert log.gaps[0].until_ns == WALL + 6 * SECOND
+    assert [gap.cause for gap in log.gaps] == ["the venue numbers anew"]
+    assert log.gaps[0].until_ns == WALL + 1 * SECOND, "the first with a later time"
     assert not stream.readable
+
+
+def test_a_session_s_own_change_with_an_old_number_and_an_old_time_is_a_repeat():
+    stream, log = book_of(CHAIN_BOOK, A)
+    stream.offer(snapshot(A, 900, 0, [(1.0, 1.0)], made_ns=MS))
+    stream.offer(delta(A, 901, 910, 1, made_ns=2 * MS))
+    stream.offer(delta(A, 700, 800, 2, made_ns=2 * MS))
+    assert not log.gaps
+    assert stream.readable
+    assert stream.duplicates == 1
+
+
+def test_a_line_that_lags_brings_old_numbers_and_breaks_nothing():
+    stream, log = book_of(CHAIN_BOOK, A, B)
+    stream.offer(snapshot(A, 900, 0, [(1.0, 1.0)], made_ns=0))
+    stream.offer(delta(A, 901, 910, 1, made_ns=MS))
+    stream.offer(delta(B, 700, 800, 2, made_ns=2 * MS))
+    assert not log.gaps
+    assert stream.readable
+
+
+def test_a_change_without_its_number_breaks_the_book():
+    stream, log = book_of(CHAIN_BOOK, A)
+    stream.offer(snapshot(A, 900, 0, [(1.0, 1.0)]))
+    stream.offer(msgspec.structs.replace(delta(A, 901, 910, 5), first=None, last=None))
+    assert [gap.cause for gap in log.gaps] == ["a change came without its number"]
+    assert not stream.readable
+    assert [need.kind for need in log.needs] == ["resubscribe"]
+    stream.offer(snapshot(A, 950, 9, [(2.0, 2.0)]))
+    assert stream.proven().bids() == [(2.0, 2.0)]
+    assert log.kinds[-2:] == ["BookSnapshot", "Resynced"]
 
 
 def test_a_message_lost_by_one_of_two_lines_beside_the_way_back_is_no_loss():

@@ -21,6 +21,7 @@ from typing import Final
 import msgspec
 
 from gapless.core.book import Book
+from gapless.core.sequence import Numbering
 from gapless.core.sequenced import SequencedStream
 from gapless.core.stream import (
     Moment,
@@ -200,7 +201,9 @@ class BookStream(SequencedStream):
         if isinstance(event, BookSnapshot):
             self._load_from_stream(event)
         elif not isinstance(event, BookDelta) or event.first is None or event.last is None:
-            self.dropped += 1
+            self.dropped += 1  # the profile promises numbers: what this one changed is not known
+            if self.synced and isinstance(event, BookDelta):
+                self._lose(event, "a change came without its number")
         elif self.synced and self._next is not None:
             self._place(event, self._next, event.first, event.last)
         elif self.spec.snapshot is SnapshotFrom.STREAM:
@@ -239,10 +242,12 @@ class BookStream(SequencedStream):
         return self._bridging or elsewhere or super()._trims(event)
 
     def _renumbered(self, event: Event) -> bool:
-        # A session's own snapshots never step back, unless the venue has begun to count anew.
+        # A session's own snapshots never step back, unless the venue has begun to count anew;
+        # nor does its own chain, but for repeats, which bring their old times with them.
         newest = self.newest
+        own = isinstance(event, BookSnapshot) or self.spec.numbering is Numbering.CHAIN
         return super()._renumbered(event) or (
-            isinstance(event, BookSnapshot)
+            own
             and newest is not None
             and newest.origin.epoch == event.origin.epoch
             and (newest.last or 0) > (event.last or 0)
@@ -295,13 +300,18 @@ class BookStream(SequencedStream):
 
     def _restart(self, event: Event) -> None:
         if isinstance(event, BookDelta):
-            self._gap(event.origin, moment(event), None, None, "the venue numbers anew")
-            self._broken_since_ns = event.mono_ns
-            self._see_again(event)
-            self._next = None
-            self.synced = False
+            self._lose(event, "the venue numbers anew")
             self._take(event)
-            self._want(event.origin.epoch, "the venue numbers anew", event.mono_ns)
+
+    def _lose(self, event: Event, cause: str) -> None:
+        """Announce that the book is wrong for a reason that no numbers bound."""
+        self._gap(event.origin, moment(event), None, None, cause)
+        self._broken_since_ns = event.mono_ns
+        self._see_again(event)
+        self._next = None
+        self.synced = False
+        self.resyncs += 1
+        self._want(event.origin.epoch, cause, event.mono_ns)
 
     # -- snapshots --------------------------------------------------------------------------
 
