@@ -234,12 +234,15 @@ class BookStream(SequencedStream):
         super()._prove_by_ids(event)
 
     def _trims(self, event: Event) -> bool:
-        # Sizes are absolute, so a delta that begins behind may be applied whole, on a chain too:
-        # the one in which a snapshot was taken, and one of a line that cuts the chain elsewhere.
-        # From the line that brought the newest it contradicts what that line has said.
+        # Where a snapshot may be taken in the middle of a delta, the delta names every level that
+        # was touched, with its absolute size.  So it may be applied whole on a chain too, to a
+        # snapshot or to what another line has brought.  From the line that brought the newest it
+        # contradicts what that line has said.  A venue that sends its snapshots in the stream
+        # may leave out what has changed and changed back: there only whole links fit.
         newest = self.newest
         elsewhere = newest is not None and newest.origin.epoch != event.origin.epoch
-        return self._bridging or elsewhere or super()._trims(event)
+        touched = elsewhere and self.spec.snapshot is SnapshotFrom.REST
+        return self._bridging or touched or super()._trims(event)
 
     def _renumbered(self, event: Event) -> bool:
         # A session's own snapshots never step back, unless the venue has begun to count anew;
@@ -276,8 +279,21 @@ class BookStream(SequencedStream):
             self._overwrite(head, self._hole_cause())
         elif first < expected and self._trims(head):
             self._deliver(msgspec.structs.replace(head, first=expected))
+        elif first < expected and self._cut_elsewhere(head):
+            self.duplicates += 1
         else:
             self._break(head, expected, first)
+
+    def _cut_elsewhere(self, head: Event) -> bool:
+        """Whether another line that carries on has cut the same chain at other places.
+
+        What this one brings beyond the cut, that one will bring in its own pieces.
+        """
+        lead = self.newest
+        if lead is None or lead.origin.epoch == head.origin.epoch:
+            return False
+        source = self.sources.get(lead.origin.epoch)
+        return source is not None and source.trusted
 
     def _break(self, head: Event, expected: int, first: int) -> None:
         """Announce a hole, and rebuild.  On a chain an overlap is a hole too."""
