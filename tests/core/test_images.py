@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from tests.core.worlds import MS, ORDERED, SECOND, UNNUMBERED, WALL, Log, at, bbo, origin
 
-from gapless.core.images import ImageStream
+from gapless.core.images import LATELY_MAX, ImageStream
 from gapless.core.sequence import Numbering
 from gapless.core.stream import HOLD_NS, REGRESS_NS, Trust
 from gapless.events import Bbo, Event, Gap, Resynced
@@ -91,12 +93,21 @@ def test_images_with_neither_number_nor_time_are_delivered_as_they_come():
 
 @pytest.mark.parametrize(("after_ns", "taken"), [(REGRESS_NS, False), (REGRESS_NS + 1, True)])
 def test_old_numbers_with_new_times_are_a_new_numbering(after_ns, taken):
-    stream, log = images_of(ORDERED, A)
-    stream.offer(bbo(A, 900, 1, made_ns=0))
+    stream, log = images_of(ORDERED, A, B)
+    stream.offer(bbo(B, 900, 1, made_ns=0))  # the clocks of two connections may differ
     stream.offer(bbo(A, 3, 2, made_ns=after_ns))
     assert numbers(log) == ([900, 3] if taken else [900])
     stream.offer(bbo(A, 4, 3, made_ns=after_ns))
     assert numbers(log)[-1] == (4 if taken else 900)
+
+
+@pytest.mark.parametrize(("made_ns", "taken"), [(9, False), (10, False), (11, True)])
+def test_within_a_session_any_later_time_tells_a_new_numbering(made_ns, taken):
+    stream, log = images_of(ORDERED, A)
+    stream.offer(bbo(A, 900, 20, made_ns=10))
+    stream.offer(bbo(A, 3, 30, made_ns=made_ns))
+    assert numbers(log) == ([900, 3] if taken else [900])
+    assert stream.out_of_order == (not taken)
 
 
 # -- blindness --------------------------------------------------------------------------------
@@ -302,6 +313,179 @@ def test_a_line_that_is_half_a_second_behind_is_left_behind_with_a_gap():
     stream.tick(at(55 + HOLD_NS))
     assert log.kinds == ["Bbo", "Gap", "Bbo", "Resynced"]
     assert log.gaps[0].cause == "a line fell behind"
+
+
+def test_greetings_of_two_sessions_that_show_the_same_are_one():
+    stream, log = images_of(dataclasses.replace(UNNUMBERED, speaks_on_subscribe=True), A, B)
+    stream.offer(bbo(B, None, 10, 1.0, made_ns=5))
+    stream.offer(bbo(A, None, 12, 1.0, made_ns=7))  # made later, and nothing has changed
+    assert log.kinds == ["Bbo"]
+    assert stream.duplicates == 1
+    stream.offer(bbo(B, None, 20, 1.0, made_ns=15))  # the same session says it is still so
+    stream.offer(bbo(A, None, 22, 2.0, made_ns=20))
+    assert [event.bid for event in log.events] == [1.0, 1.0, 2.0]
+
+
+def test_where_nobody_is_greeted_the_first_image_of_a_session_is_one_like_any_other():
+    stream, log = images_of(UNNUMBERED, A, B)
+    stream.offer(bbo(B, None, 10, 1.0, made_ns=5))
+    stream.offer(bbo(A, None, 12, 1.0, made_ns=7))
+    assert log.kinds == ["Bbo", "Bbo"]
+
+
+# -- images with neither number nor time --------------------------------------------------------
+
+
+def shown(log):
+    return [event.bid for event in log.events if isinstance(event, Bbo)]
+
+
+def say(stream, *images):
+    """Offer images without number and time: who, and what it shows."""
+    for place, (source, bid) in enumerate(images):
+        stream.offer(bbo(source, None, 100 + place, float(bid)))
+
+
+def test_two_sessions_that_both_bring_untimed_images_say_each_once():
+    stream, log = images_of(UNNUMBERED, A, B)
+    say(stream, (A, 1), (B, 1), (A, 2), (A, 3), (B, 2), (B, 3), (B, 4), (A, 4))
+    assert shown(log) == [1, 2, 3, 4]
+    assert stream.duplicates == 4
+    assert stream.arrived == 8
+
+
+def test_an_untimed_image_of_another_session_waits_for_the_one_that_leads():
+    stream, log = images_of(UNNUMBERED, A, B)
+    say(stream, (A, 1), (B, 1), (B, 2), (B, 3))
+    assert shown(log) == [1]
+    assert stream.arrived == 4
+    say(stream, (A, 2))
+    assert shown(log) == [1, 2]
+    say(stream, (A, 3))
+    assert shown(log) == [1, 2, 3]
+
+
+def test_what_waited_is_said_when_the_lead_ends():
+    stream, log = images_of(UNNUMBERED, A, B)
+    say(stream, (A, 1), (B, 1), (B, 2), (B, 3))
+    stream.detach(A.epoch, "closed", at(200))
+    assert log.kinds == ["Bbo"] * 3
+    assert shown(log) == [1, 2, 3]
+    say(stream, (B, 4))
+    assert shown(log) == [1, 2, 3, 4]
+
+
+def test_a_session_that_is_behind_takes_over_where_the_lead_ended():
+    stream, log = images_of(UNNUMBERED, A, B)
+    say(stream, (A, 1), (B, 1), (A, 2), (A, 3))
+    stream.detach(A.epoch, "closed", at(200))
+    say(stream, (B, 2), (B, 3), (B, 4))
+    assert shown(log) == [1, 2, 3, 4]
+    assert log.kinds == ["Bbo"] * 4
+
+
+def test_the_lead_is_followed_again_when_it_is_only_another_that_ends():
+    stream, log = images_of(UNNUMBERED, A, B)
+    say(stream, (A, 1), (B, 1), (B, 2))
+    stream.detach(B.epoch, "closed", at(200))
+    assert stream.dropped == 1
+    say(stream, (A, 2), (A, 2), (A, 1))
+    assert shown(log) == [1, 2, 2, 1]
+
+
+def test_a_lead_that_is_half_a_second_behind_gives_way_without_a_mark():
+    stream, log = images_of(UNNUMBERED, A, B)
+    say(stream, (A, 1), (B, 1), (B, 2))
+    stream.tick(at(102 + HOLD_NS - 1))
+    assert shown(log) == [1]
+    stream.tick(at(102 + HOLD_NS))
+    assert shown(log) == [1, 2]
+    say(stream, (A, 2), (A, 3))
+    assert shown(log) == [1, 2]  # now it is B that leads, and A that waits
+    say(stream, (B, 3))
+    assert shown(log) == [1, 2, 3]
+    assert not log.gaps
+
+
+def test_a_successor_that_is_greeted_with_what_we_have_says_nothing_new():
+    stream, log = images_of(UNNUMBERED, A)
+    say(stream, (A, 1), (A, 2))
+    stream.attach(B, at(150))
+    say(stream, (B, 2), (A, 3), (B, 3))
+    stream.detach(A.epoch, "planned", at(200))
+    say(stream, (B, 4))
+    assert shown(log) == [1, 2, 3, 4]
+    assert log.kinds == ["Bbo"] * 4
+
+
+def test_a_session_that_came_while_the_lead_was_silent_cannot_vouch_for_it():
+    for noticed in (True, False):
+        stream, log = images_of(UNNUMBERED, A)
+        say(stream, (A, 1))
+        stream.attach(B, at(150))
+        say(stream, (B, 9))
+        assert shown(log) == [1]
+        if noticed:
+            stream.suspect(A.epoch, "silent", at(HOLD_NS * 2), covered_ns=120)
+        else:
+            stream.tick(at(HOLD_NS * 2))
+        assert log.kinds == ["Bbo", "Gap", "Bbo", "Resynced"]
+        assert log.gaps[0].cause == ("silent" if noticed else "a line fell behind")
+        say(stream, (B, 10))
+        assert shown(log) == [1, 9, 10]
+
+
+def test_what_the_lead_leaves_out_is_not_said_late():
+    stream, log = images_of(UNNUMBERED, A, B)
+    say(stream, (A, 1), (B, 1), (B, 2), (A, 3), (B, 3), (A, 4))
+    stream.tick(at(HOLD_NS * 2))
+    assert shown(log) == [1, 3, 4]
+    assert stream.duplicates == 3
+
+
+def test_untimed_images_begin_anew_behind_a_gap():
+    stream, log = images_of(UNNUMBERED, A, B)
+    say(stream, (A, 1), (B, 1), (B, 2))
+    for source in (A, B):
+        stream.suspect(source.epoch, "silent", at(SECOND))
+    assert log.kinds == ["Bbo", "Bbo"]  # B was sound when A was first suspected
+    say(stream, (A, 1))  # it was seen before, and proves nothing
+    assert log.kinds == ["Bbo", "Bbo", "Gap", "Bbo", "Resynced"]
+    say(stream, (B, 1), (A, 5), (B, 5))
+    assert shown(log) == [1, 2, 1, 5]
+
+
+def test_what_waits_is_bounded():
+    stream, log = images_of(UNNUMBERED, A, B)
+    say(stream, (A, 1), (B, 1), *((B, n) for n in range(2, LATELY_MAX + 12)))
+    assert stream.dropped == 10
+    assert stream.arrived == LATELY_MAX + 12
+    stream.detach(A.epoch, "closed", at(SECOND))
+    assert len(shown(log)) == LATELY_MAX + 1
+    assert shown(log)[-1] == LATELY_MAX + 11
+
+
+@given(
+    order=st.lists(st.sampled_from([A, B]), min_size=20, max_size=60),
+    shows=st.lists(st.integers(1, 99), min_size=40, max_size=40, unique=True),
+    gone=st.tuples(st.sampled_from([A, B]), st.integers(1, 60)),
+)
+def test_however_two_sessions_race_and_one_ends_each_untimed_image_is_said_once(order, shows, gone):
+    stream, log = images_of(UNNUMBERED, A, B)
+    sent = {A: 0, B: 0}
+    lost, end = gone
+    say(stream, (A, shows[0]), (B, shows[0]))
+    for place, source in enumerate(order):
+        if place == end:
+            stream.detach(lost.epoch, "closed", at(200))
+        if place < end or source is not lost:
+            sent[source] = min(sent[source] + 1, len(shows) - 1)
+            say(stream, (source, shows[sent[source]]))
+    assert shown(log) == shows[: len(shown(log))]
+    assert not log.gaps
+    other = B if lost is A else A
+    if end < len(order):
+        assert len(shown(log)) == len(set(shown(log))) >= sent[other] + 1
 
 
 # -- properties -------------------------------------------------------------------------------

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from tests.simulation.stage import SECOND, Consumer, play
 
 from gapless.events import BookSnapshot, Gap
 from gapless.planning import book, trades
 from gapless.sim.chain import ChainOptions
-from tests.simulation.stage import SECOND, Consumer, play
 
 CYCLE_S = 120.0
 CHAIN = ChainOptions(strikes=3000, cycle_s=CYCLE_S, cycles=1)

@@ -112,6 +112,8 @@ class ImageStream(Stream):
 
     def _unusual(self, event: Event, key: int | None) -> None:
         blind_since_ns = self._blind_since_ns
+        known = self.sources.get(event.origin.epoch)
+        greeting = self.spec.speaks_on_subscribe and (known is None or known.seen_ns is None)
         source = self._trust_again(event)
         if blind_since_ns is not None:
             self._resume(event, key, blind_since_ns)
@@ -127,6 +129,9 @@ class ImageStream(Stream):
             if key > self._key:  # made later, and shows what we have
                 self.duplicates += 1
                 return
+        elif greeting and key > self._key and self._shows_the_same(event):
+            self.duplicates += 1  # both lines were greeted, each at a time of its own
+            return
         if self._accept(event, key):
             self._deliver(event, key)
         self._release()
@@ -288,6 +293,17 @@ class ImageStream(Stream):
             self.duplicates += 1
             return False
         return True
+
+    def _renumbered(self, event: Event) -> bool:
+        # A session's own images never step back, unless the venue has begun to count anew.
+        newest = self.newest
+        return super()._renumbered(event) or (
+            newest is not None
+            and newest.origin is event.origin
+            and newest.event_ns is not None
+            and event.event_ns is not None
+            and event.event_ns > newest.event_ns
+        )
 
     def _shows_the_same(self, event: Event) -> bool:
         """Whether an image differs from the newest at most in when it was made.
