@@ -372,6 +372,15 @@ def test_a_stream_that_is_closed_keeps_nothing_back():
     assert not stream.closed  # nobody asks about it any more
 
 
+def test_a_stream_that_is_closed_gives_what_it_held_for_a_line_that_is_behind():
+    stream, log = stream_of(Backfill.WAIT, A, B)
+    live(stream, 1, 3)
+    assert said(log) == [1]
+    stream.close()
+    assert said(log) == [1, ("gap", 2, 2), 3]
+    assert stream.hole is None
+
+
 def test_what_the_outlet_dropped_of_a_backfill_is_missing_again_and_its_hole_is_not_closed():
     stream, log = stream_of(Backfill.LATE)
     live(stream, 1, 5)

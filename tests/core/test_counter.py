@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gapless.core.counter import ConnectionCounter
+from gapless.errors import ProtocolViolation
 
 
 def test_numbers_that_rise_by_one_lack_nothing():
@@ -22,11 +24,20 @@ def test_a_hole_is_named_by_its_first_and_last_number():
 
 def test_a_number_that_has_come_is_a_repeat_and_no_hole():
     counter = ConnectionCounter()
-    assert [counter.follow(number) for number in (5, 5, 4, 6)] == [None] * 4
-    assert (counter.checked, counter.repeats) == (3, 2)
+    assert [counter.follow(number) for number in (5, 5, 6)] == [None] * 3
+    assert (counter.checked, counter.repeats) == (2, 1)
 
 
-@given(st.lists(st.integers(0, 40), min_size=1))
+@pytest.mark.parametrize("number", [8, 0])
+def test_a_number_that_steps_back_on_one_connection_can_prove_nothing_any_more(number):
+    counter = ConnectionCounter()
+    counter.follow(8)
+    counter.follow(9)
+    with pytest.raises(ProtocolViolation, match=f"from 9 to {number}"):
+        counter.follow(number)
+
+
+@given(st.lists(st.integers(0, 40), min_size=1).map(sorted))
 def test_what_came_and_what_is_named_missing_are_everything_up_to_the_newest(numbers):
     counter = ConnectionCounter()
     missing = set()
@@ -34,8 +45,7 @@ def test_what_came_and_what_is_named_missing_are_everything_up_to_the_newest(num
         hole = counter.follow(number)
         if hole is not None:
             missing |= set(range(hole[0], hole[1] + 1))
-    after = {number for number in numbers if number >= numbers[0]}
-    late = missing & after  # brought after all, out of order
-    assert missing | after == set(range(numbers[0], max(numbers) + 1))
-    assert counter.repeats >= len(late)
+    assert not missing & set(numbers)
+    assert missing | set(numbers) == set(range(numbers[0], numbers[-1] + 1))
+    assert counter.repeats == len(numbers) - len(set(numbers))
     assert counter.checked == len(numbers) - 1

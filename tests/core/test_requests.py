@@ -148,3 +148,15 @@ def test_every_request_ends_in_exactly_one_way(steps):
         assert sum(requests.outcomes.values()) + len(requests) == opened
     requests.close()
     assert sum(requests.outcomes.values()) == opened
+
+
+def test_a_deadline_can_be_put_off_and_never_comes_nearer():
+    requests = Requests()
+    for number in (1, 2, 3):
+        requests.opened(request(number))
+    requests.sent(1, 100)
+    requests.sent(2, 300)
+    requests.put_off(200)
+    assert requests.overdue(199) == []
+    assert requests.overdue(200) == [request(1)]
+    assert requests.overdue(300) == [request(1), request(2)], "what is queued has no deadline"

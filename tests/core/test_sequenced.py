@@ -248,6 +248,19 @@ def test_a_hole_waits_for_a_line_that_is_behind_and_is_filled_by_it():
     assert numbers(log)[-1] == (6, 6)
 
 
+def test_what_is_held_when_the_topic_is_followed_no_more_is_not_lost_in_silence():
+    stream, log = stream_of(A, B)
+    for n in (1, 4, 7):
+        stream.offer(trade(A, n, n, 0))
+    assert numbers(log) == [(1, 1)]
+    stream.sources.clear()
+    stream.close()
+    assert log.kinds == ["Trade", "Gap", "Trade", "Gap", "Trade"]
+    assert [(gap.first, gap.last) for gap in log.gaps] == [(2, 3), (5, 6)]
+    stream.close()
+    assert len(log.events) == 5
+
+
 def test_a_hole_is_announced_as_soon_as_every_line_has_passed_it():
     stream, log = stream_of(A, B)
     stream.offer(trade(A, 1, 1, 0))

@@ -678,3 +678,40 @@ def test_the_end_settles_every_request():
         Outcome.NOT_SENT: 0,
         Outcome.UNKNOWN: 2,
     }
+
+
+def test_an_answer_that_we_did_not_read_while_we_slept_is_not_overdue():
+    session = make("x")
+    session.dial(T0)
+    session.opened(T0)
+    awake_ns = T0 + 60 * SECOND
+    session.forgive(awake_ns)
+    assert not any(isinstance(effect, Abort) for effect in session.tick(awake_ns))
+    assert session.phase is Phase.SUBSCRIBING
+    effects = session.tick(awake_ns + Timing().ack_ns)
+    assert any(isinstance(effect, Abort) for effect in effects)
+
+
+def test_an_ack_of_what_was_asked_before_grants_nothing_that_was_asked_for_anew():
+    session = in_phase(Phase.LIVE, "x")
+    session.follow(("y",), T0)
+    session.unfollow(("y",), T0, tell=True)
+    session.follow(("y",), T0)
+    first, _, second = range(2, 5)
+    assert not [e for e in session.control(Ack(first), T0) if isinstance(e, Confirmed)]
+    assert session.control(Ack(second), T0) == [Confirmed(("y",))]
+
+
+def test_a_topic_that_a_dialect_never_asked_for_does_not_hold_a_session_up_for_ever():
+    class Forgetful(ToyCodec):
+        def subscribe(self, next_id, topics):
+            return super().subscribe(next_id, topics[:1])
+
+    session = make("x", "y", codec=Forgetful())
+    session.dial(T0)
+    session.opened(T0)
+    assert session.control(Ack(1), T0) == [Confirmed(("x",))]
+    due_ns = T0 + Timing().ack_ns
+    session.heard_ns = due_ns
+    assert not any(isinstance(effect, Abort) for effect in session.tick(due_ns - 1))
+    assert Abort() in session.tick(due_ns)

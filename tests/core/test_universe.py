@@ -158,6 +158,17 @@ def test_one_listing_that_was_cut_short_ends_nothing():
     assert [s for s, _ in chain.listing([option(50_000)], NOW).retire] == [option(60_000).symbol]
 
 
+def test_a_listing_of_nothing_ends_nothing_however_often_it_comes():
+    chain = universe()
+    chain.listing([option(50_000), option(60_000)], NOW)
+    for _ in range(2 * ABSENCES):
+        changes = chain.listing([], NOW)
+        assert not changes.retire
+    assert len(chain.followed) == 2
+    changes = chain.listing([], NOW + 1_000 * DAY)
+    assert len(changes.retire) == 2, "what has expired is gone all the same"
+
+
 def test_a_doubtful_listing_is_read_again_soon_and_one_without_the_expired_is_not():
     chain = universe()
     chain.listing([option(50_000), option(60_000, days=1)], NOW)

@@ -355,3 +355,17 @@ def test_holes_beyond_the_bound_are_told():
         assert len(desk.fetched) == 64
 
     fill(main)
+
+
+def test_a_topic_that_is_listed_again_does_not_wait_for_the_requests_of_the_one_before():
+    async def main(desk):
+        desk.live(1, 5)
+        await asyncio.sleep(0.01)
+        (old,) = desk.streams
+        old.close()
+        desk.streams = [desk._stream(old.spec.symbol)]
+        desk.live(11, 13)
+        await asyncio.sleep(1)
+        assert desk.fetched == [12]
+
+    fill(main, took_s=0.3)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 from tests.simulation.stage import SECOND, Consumer, play
 
+from gapless.core.universe import Changes
 from gapless.errors import UsageError
 from gapless.events import Gap
 from gapless.planning import Options, assemble, book, ticker, trades
 from gapless.sim.chain import ChainOptions
 
 CHAIN = ChainOptions(strikes=24, cycle_s=60, cycles=2)
+LONGER = ChainOptions(strikes=24, cycle_s=60, cycles=4)  # the last expiry is never near
 
 
 async def rest(stage, seconds):
@@ -82,7 +84,31 @@ def test_what_falls_out_of_a_bound_is_unsubscribed():
         assert len(held) == 12
         assert not [event for event in consumer.events if isinstance(event, Gap)]
 
-    live(test, book("option:BTC,expiry>=2m"))
+    live(test, book("option:BTC,expiry>=2m"), chain=LONGER)
+
+
+def test_what_one_selection_lets_go_stays_with_the_other_that_asks_for_it():
+    async def test(stage, feed, consumer):
+        await rest(stage, 61)
+        assert symbols(feed) == listed(stage)
+        (session,) = stage.exchange.sessions.values()
+        held = {name.split(".")[1] for name in session.topics if name.startswith("book.")}
+        assert held == listed(stage)
+
+    live(test, book("option:BTC,expiry>=2m"), book("option:*"), chain=LONGER)
+
+
+def test_a_symbol_that_was_named_stays_when_a_selection_lets_it_go():
+    async def test(stage, feed, consumer):
+        assert "ETH-PERPETUAL" in symbols(feed)
+        selection = feed._running().plan.selections[0]
+        feed._running().changed(selection, Changes(retire=(("ETH-PERPETUAL", "a test"),)))
+        assert "ETH-PERPETUAL" in symbols(feed)
+        assert "BTC-PERPETUAL" in symbols(feed)
+        feed._running().changed(selection, Changes(retire=(("BTC-PERPETUAL", "a test"),)))
+        assert "BTC-PERPETUAL" not in symbols(feed)
+
+    live(test, ticker("ETH-PERPETUAL"), ticker("perp:*"))
 
 
 def test_news_missed_while_nobody_was_connected_are_made_up_for():

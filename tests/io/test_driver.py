@@ -15,7 +15,7 @@ from gapless.core.sequence import Numbering
 from gapless.core.sequenced import SequencedStream
 from gapless.core.session import Session, SessionTerms, Timing
 from gapless.core.stream import TopicSpec
-from gapless.errors import ConnectionLost, DecodeError, MessagesLost, Stalled
+from gapless.errors import ConnectionLost, DecodeError, MessagesLost, ProtocolViolation, Stalled
 from gapless.events import Origin, Trade
 from gapless.io.driver import Driver
 from gapless.testing import VirtualClock, run
@@ -318,6 +318,23 @@ def test_a_hole_in_the_connection_s_numbers_ends_it_before_anything_behind_it():
         (ended,) = [entry[1] for entry in overseer.told if entry[0] == "ended"]
         assert isinstance(ended.cause, MessagesLost)
         assert (ended.cause.first, ended.cause.last) == (3, 4)
+
+    drive(main, counter=ConnectionCounter())
+
+
+def test_numbers_that_begin_anew_on_one_connection_end_it_too():
+    async def main(driver, wire, overseer, events, clock):
+        driver.opened(wire)
+        start_ns = clock.mono_ns()
+        for after_ns, text in ((1, "#8 ack 1"), (2, "#9 data 1"), (3, "#0 data 2")):
+            driver.on_text(text, start_ns + after_ns)
+        assert [event.id for event in events] == ["1"]
+        assert wire.log[-1] == "abort"
+        assert driver.covered_ns == start_ns + 2
+        assert "violation" not in overseer.kinds()
+        driver.on_closed(ConnectionLost())
+        (ended,) = [entry[1] for entry in overseer.told if entry[0] == "ended"]
+        assert isinstance(ended.cause, ProtocolViolation)
 
     drive(main, counter=ConnectionCounter())
 

@@ -80,3 +80,27 @@ def test_planned_silence_is_not_watched():
     each.planned["trades.X"] = "it has expired"
     assert each.watched("a") == ("trades.Y",)
     assert each.watched("gone") == ()
+
+
+def test_what_two_ask_for_is_followed_until_neither_does():
+    each = following()
+    assert each.add(spec("X"), "/ws", 0, "options") == ["a"]
+    assert each.add(spec("X"), "/ws", 3, "near ones") == []
+    stream = each.streams["trades.X"]
+    assert each.priorities == {"trades.X": 3}
+    assert not each.release("trades.X", "near ones")
+    assert not each.release("trades.X", "near ones"), "who has let go cannot let go again"
+    assert each.streams["trades.X"] is stream
+    assert each.release("trades.X", "options")
+
+
+def test_what_was_named_stays_whatever_a_selection_lets_go():
+    each = following()
+    each.placement.begin(["trades.X"], {"trades.X": "/ws"})
+    each.begin((spec("X"),))
+    each.add(spec("X"), "/ws", 0, "perps")
+    assert not each.release("trades.X", "perps")
+
+
+def test_what_nobody_follows_cannot_be_let_go():
+    assert not following().release("trades.X", "perps")

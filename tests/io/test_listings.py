@@ -242,3 +242,36 @@ def test_a_gone_instrument_is_retired_at_once_and_a_halted_one_is_planned():
         assert (desk.told.retired, desk.told.planned) == (["A"], ["B"])
 
     desk(test)
+
+
+def test_news_are_acted_upon_while_a_reading_waits_for_its_budget():
+    async def test(desk):
+        await desk.for_(1)
+        assert desk.told.followed == ["A", "B", "C"]
+        desk.listings.ask()
+        await desk.for_(5)
+        assert len(desk.venue.reads) == 1, "the budget has room for one listing a minute"
+        desk.listings.told(Lifecycle("B", "gone"))
+        desk.listings.told(Lifecycle("C", "halted"))
+        await desk.for_(2)
+        assert desk.told.retired == ["B"]
+        assert desk.told.planned == ["C"]
+
+    desk(test, limit=20)
+
+
+def test_what_went_while_a_listing_was_read_is_not_followed_again_because_of_it():
+    async def test(desk):
+        await desk.for_(1)
+        desk.listings.ask()
+        await desk.for_(3)  # of two requests one is paid for and answered: A and B are listed
+        assert len(desk.venue.asked) == 3
+        desk.listings.told(Lifecycle("B", "gone"))
+        await desk.for_(2)
+        assert desk.told.retired == ["B"]
+        await desk.for_(57)
+        assert len(desk.venue.asked) >= 4
+        assert desk.told.retired[-1] == "B"
+        assert desk.told.followed.count("B") == desk.told.retired.count("B")
+
+    desk(test, limit=30)

@@ -7,6 +7,7 @@ import asyncio
 from tests.simulation.stage import Consumer, notices, play
 
 from gapless.core.stream import Need
+from gapless.errors import DialFailed, SubscriptionRejected
 from gapless.planning import book
 
 
@@ -92,3 +93,25 @@ def test_work_that_comes_before_the_feed_runs_is_closed_and_not_left_behind():
             needs.begin(feed._running()._tasks)
 
     play(main)
+
+
+def test_a_snapshot_refused_after_its_topic_was_retired_concerns_nobody():
+    async def test(stage, feed, stream):
+        conductor, topic = feed._running(), stream.spec.topic
+        error = SubscriptionRejected(topic, -1121, "Invalid symbol.")
+        conductor.following.remove(topic)
+        conductor._needs._no_snapshot(stream, error)
+        assert topic not in conductor.refusals, "it may be listed again"
+        conductor._needs._no_snapshot(stream, DialFailed("rest", "http://one", "no"))
+
+    with_feed(test, venue="binance.spot")
+
+
+def test_a_need_of_a_topic_that_was_retired_is_nobodys():
+    async def test(stage, feed, stream):
+        (epoch,) = stream.sources
+        feed._running().following.remove(stream.spec.topic)
+        ask(feed, stream, epoch)
+        assert not resyncs(feed)
+
+    with_feed(test)

@@ -252,3 +252,18 @@ def test_a_book_whose_venue_serves_no_snapshot_is_refused_and_asked_for_once(mon
         assert all(task.done() for task in desk.tasks)
 
     fetch(main, lambda n: b"12")
+
+
+def test_a_book_that_is_listed_again_does_not_wait_for_the_fetch_of_the_one_before():
+    async def main(desk):
+        await asyncio.sleep(3)  # the next fetch for the first one waits for two seconds and more
+        (old,) = desk.books
+        old.sources.clear()
+        desk.client.answer = lambda n: b"11"
+        desk.books = [desk._book(old.spec.symbol)]
+        desk.attach()
+        await asyncio.sleep(4.5)
+        assert desk.books[0].readable
+        assert not old.readable
+
+    fetch(main, lambda n: DialFailed("rest", "http://one", "HTTP status 500", 500))

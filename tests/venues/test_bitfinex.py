@@ -289,6 +289,34 @@ def test_leaving_names_the_channel_number_and_is_acked():
     assert read(one, failed) == Refusal(11, 10401, "not subscribed")
 
 
+def test_a_channel_that_is_being_left_is_not_left_again():
+    one = codec()
+    assert len(one.unsubscribe(9, (BOOK,))) == 1
+    assert one.unsubscribe(10, (BOOK,)) == [], "the answer would be taken for the second request"
+    assert read(one, {"event": "unsubscribed", "status": "OK", "chanId": 10092}) == Ack(9)
+
+
+def test_a_channel_that_nobody_wants_any_more_when_it_is_named_is_left_at_once():
+    table = origins("bitfinex", {BOOK: "book"})
+    one = BitfinexCodec(table)
+    one.subscribe(1, (BOOK,))
+    del table[BOOK]
+    assert one.unsubscribe(2, (BOOK,)) == [], "its number is not known yet"
+    named = {
+        "event": "subscribed",
+        "channel": "book",
+        "chanId": 5,
+        "symbol": "tETHUSD",
+        "prec": "P0",
+        "freq": "F0",
+        "len": "25",
+    }
+    reading = read(one, named)
+    assert isinstance(reading, Heartbeat)
+    assert json.loads(reading.reply.text) == {"event": "unsubscribe", "chanId": 5}
+    assert isinstance(read(one, {"event": "unsubscribed", "status": "OK", "chanId": 5}), Stray)
+
+
 def test_a_channel_that_the_venue_ends_ends_the_session():
     reading = read(codec(), {"event": "unsubscribed", "status": "OK", "chanId": 10092})
     assert isinstance(reading, Shutdown)

@@ -226,6 +226,17 @@ def test_an_end_has_no_answer_of_its_own():
     assert json.loads(request.text)["type"] == "unsubscribe"
 
 
+def test_what_shares_a_subscription_goes_on_when_the_other_leaves():
+    table = origins("coinbase", {TICKER: "ticker", QUOTE: "bbo"})
+    one = CoinbaseCodec(table)
+    one.subscribe(1, (TICKER, QUOTE))
+    del table[QUOTE]
+    assert one.unsubscribe(2, (QUOTE,)) == []
+    del table[TICKER]
+    [request] = one.unsubscribe(3, (TICKER,))
+    assert json.loads(request.text)["channel"] == "ticker"
+
+
 def test_every_request_is_paid_from_the_budget_of_the_address():
     requests = [*CODEC.setup(1), *CODEC.subscribe(2, (BOOK,)), *CODEC.unsubscribe(3, (BOOK,))]
     assert {request.pool for request in requests} == {"messages"}

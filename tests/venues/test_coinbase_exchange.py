@@ -182,6 +182,18 @@ def test_an_end_has_no_answer_of_its_own_and_leaves_the_heartbeats():
     }
 
 
+def test_what_shares_a_subscription_goes_on_when_the_other_leaves():
+    ticker, quote = "ticker:BTC-USD", "bbo:BTC-USD"
+    table = origins("coinbase.exchange", {ticker: "ticker", quote: "bbo"})
+    one = CoinbaseExchangeCodec(table)
+    one.subscribe(1, (ticker, quote))
+    del table[quote]
+    assert one.unsubscribe(2, (quote,)) == []
+    del table[ticker]
+    [request] = one.unsubscribe(3, (ticker,))
+    assert json.loads(request.text)["channels"] == [{"name": "ticker", "product_ids": ["BTC-USD"]}]
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

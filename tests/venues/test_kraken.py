@@ -513,6 +513,78 @@ def test_trap_a_ticker_and_a_quote_of_one_symbol_share_a_subscription():
     assert read(one, failure("no", symbol="ETH/USD")) == Denied(tuple(both), 0, "no")
 
 
+def test_a_quote_that_joins_a_ticker_later_is_asked_for_and_shares_what_there_is():
+    both = {"ticker:ETH/USD": "ticker", "ticker-bbo:ETH/USD": "bbo"}
+    table = origins("kraken", {"ticker:ETH/USD": "ticker"})
+    one = KrakenCodec(table)
+    one.subscribe(1, ("ticker:ETH/USD",))
+    read(one, answer("ETH/USD", 1, "ticker", event_trigger="trades"))
+    table |= origins("kraken", both)
+    [request] = one.subscribe(2, ("ticker-bbo:ETH/USD",))
+    assert request.topics == ("ticker-bbo:ETH/USD",), "nobody would answer what is not asked"
+    assert read(one, failure("Already subscribed", 2, symbol="ETH/USD")) == Granted(tuple(both))
+
+
+def test_a_second_depth_that_joins_later_is_refused_and_the_first_goes_on():
+    table = origins("kraken", {"book-10:BTC/USD": "book"})
+    one = KrakenCodec(table)
+    one.subscribe(1, ("book-10:BTC/USD",))
+    read(one, answer("BTC/USD", 1, depth=10))
+    table |= origins("kraken", {"book-25:BTC/USD": "book"})
+    [request] = one.subscribe(2, ("book-25:BTC/USD",))
+    assert request.topics == ("book-25:BTC/USD",)
+    assert json.loads(request.text)["params"]["depth"] == 10, "what there is stays as it is"
+    reply = read(one, failure("Already subscribed", 2, symbol="BTC/USD"))
+    granted, denied = reply.readings
+    assert (granted.topics, denied.topics) == (("book-10:BTC/USD",), ("book-25:BTC/USD",))
+    [event] = read(one, SNAPSHOT)
+    assert event.origin.topic == "book-10:BTC/USD"
+
+
+def test_a_second_depth_never_inherits_the_book_of_the_first():
+    table = origins("kraken", {"book-10:BTC/USD": "book", "book-25:BTC/USD": "book"})
+    one = KrakenCodec(table)
+    one.subscribe(1, ("book-10:BTC/USD", "book-25:BTC/USD"))
+    del table["book-10:BTC/USD"]  # before the venue has answered
+    [request] = one.unsubscribe(2, ("book-10:BTC/USD",))
+    assert json.loads(request.text)["params"]["depth"] == 10
+
+
+def test_what_shares_a_subscription_goes_on_when_the_other_leaves():
+    both = {"ticker:ETH/USD": "ticker", "ticker-bbo:ETH/USD": "bbo"}
+    table = origins("kraken", both)
+    one = KrakenCodec(table)
+    one.subscribe(1, tuple(both))
+    del table["ticker:ETH/USD"]
+    assert one.unsubscribe(2, ("ticker:ETH/USD",)) == []
+    [event] = read(one, ticker())
+    assert isinstance(event, Bbo)
+    del table["ticker-bbo:ETH/USD"]
+    [request] = one.unsubscribe(2, ("ticker-bbo:ETH/USD",))
+    assert json.loads(request.text)["params"]["symbol"] == ["ETH/USD"]
+
+
+def test_another_depth_takes_the_place_of_one_that_has_left():
+    table = origins("kraken", {"book-10:BTC/USD": "book"})
+    one = KrakenCodec(table)
+    one.subscribe(1, ("book-10:BTC/USD",))
+    read(one, answer("BTC/USD", 1, depth=10))
+    del table["book-10:BTC/USD"]
+    one.unsubscribe(2, ("book-10:BTC/USD",))
+    table |= origins("kraken", {"book-25:BTC/USD": "book"})
+    [request] = one.subscribe(3, ("book-25:BTC/USD",))
+    assert json.loads(request.text)["params"]["depth"] == 25
+    assert read(one, answer("BTC/USD", 3, depth=25)) == Granted(("book-25:BTC/USD",))
+
+
+def test_of_a_frame_with_several_symbols_only_what_nobody_follows_is_left_out():
+    one = codec(TRADES)
+    mixed = trades("update", 6) | {"data": [TRADE | {"symbol": "X/Y"}, TRADE]}
+    assert len(read(one, mixed)) == 1
+    quotes = ticker() | {"data": [TICK | {"symbol": "X/Y"}, TICK]}
+    assert len(read(codec(TICKER), quotes)) == 1
+
+
 def test_a_recording_that_begins_late_is_read_by_what_was_asked_for():
     one = KrakenCodec(origins("kraken", {"book-25:BTC/USD": "book"}))
     [event] = read(one, SNAPSHOT)

@@ -403,3 +403,9 @@ def test_junk_in_any_place_is_read_or_refused_and_never_worse(message, junk):
 @settings(max_examples=300, derandomize=True, deadline=None)
 def test_messages_near_the_documented_ones_are_read_or_refused(text):
     survives_in(CODEC, text)
+
+
+def test_what_could_not_be_unsubscribed_is_not_refused():
+    gone = status("error", errorMessage="Subscription Not Found", reqid=4)
+    assert isinstance(read(CODEC, FAILED), Denied)
+    assert read(CODEC, gone) == Refusal(4, 0, "Subscription Not Found")

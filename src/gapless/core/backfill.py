@@ -229,6 +229,7 @@ class BackfilledStream(SequencedStream):
 
     def close(self) -> None:
         """Ask for nothing more, and let those go on that waited."""
+        super().close()
         self._holes.clear()
         self._go_on(0)
 

@@ -179,6 +179,9 @@ class BookStream(SequencedStream):
             elif now.mono_ns - self._asked_ns >= ASK_AGAIN_NS << min(self._asks, 4):
                 self._want(max(self.sources), "no snapshot came", now.mono_ns)
 
+    def close(self) -> None:
+        """Keep back what is held: without what lies before it, it is no book."""
+
     def image(self, now: Moment) -> BookSnapshot | None:
         """Return the proven book as a snapshot event, or `None` if it is not proven."""
         newest = self.newest

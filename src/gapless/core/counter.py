@@ -7,6 +7,8 @@ of them together: while it rises by one, nothing was lost on this connection.
 
 from __future__ import annotations
 
+from gapless.errors import ProtocolViolation
+
 __all__ = ["ConnectionCounter"]
 
 
@@ -28,7 +30,12 @@ class ConnectionCounter:
         self.repeats = 0
 
     def follow(self, number: int) -> tuple[int, int] | None:
-        """Take the next frame's number; return the first and last number missing before it."""
+        """Take the next frame's number; return the first and last number missing before it.
+
+        Raises:
+            ProtocolViolation: If it lies before the last one.  A connection keeps its order, so
+                the venue counts anew, and nothing tells what was lost in between.
+        """
         last = self._last
         if last is None:
             self._last = number
@@ -37,9 +44,11 @@ class ConnectionCounter:
         if number == last + 1:
             self._last = number
             return None
-        if number <= last:
+        if number == last:
             self.repeats += 1
             return None
+        if number < last:
+            raise ProtocolViolation(f"the connection's numbers step back from {last} to {number}")
         self._last = number
         self.holes += 1
         return last + 1, number - 1

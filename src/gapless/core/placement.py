@@ -39,6 +39,9 @@ class Placement:
         self.letters = tuple(letters)
         self._per_connection = per_connection
         self._bytes_per_connection = bytes_per_connection
+        # What follows from `lines`, so that tens of thousands may come and go at once.
+        self._lines_of: dict[str, list[str]] = {}
+        self._used_bytes: dict[str, int] = {}
 
     def begin(self, topics: Iterable[str], paths: Mapping[str, str]) -> None:
         """Place the first topics, evenly; ``paths`` holds the path of each."""
@@ -58,13 +61,19 @@ class Placement:
 
     def place(self, topic: str, path: str) -> list[str]:
         """Place one more topic; return its lines, new ones where the others are full."""
-        return [self._place(letter, topic, path) for letter in self.letters]
+        lines = [self._place(letter, topic, path) for letter in self.letters]
+        self._lines_of[topic] = lines
+        return list(lines)
 
     def remove(self, topic: str) -> list[str]:
         """Forget a topic; return the lines that carried it, which may be empty now."""
-        lines = [line for line, topics in self.lines.items() if topic in topics]
+        lines = self._lines_of.pop(topic, None)
+        if lines is None:  # placed at the beginning
+            lines = [line for line, topics in self.lines.items() if topic in topics]
         for line in lines:
             self.lines[line].remove(topic)
+            if line in self._used_bytes:
+                self._used_bytes[line] -= topic_bytes((topic,))
         return lines
 
     def _place(self, letter: str, topic: str, path: str) -> str:
@@ -72,6 +81,8 @@ class Placement:
         for line in own:
             if self.paths[line] == path and self._has_room(line, topic):
                 self.lines[line].append(topic)
+                if line in self._used_bytes:
+                    self._used_bytes[line] += topic_bytes((topic,))
                 return line
         # A name is never given twice: what is told of a line is told of one line.
         numbers = [int(line[1:] or 1) for line in self.paths if line[0] == letter]
@@ -85,4 +96,9 @@ class Placement:
         if self._per_connection is not None and len(topics) >= self._per_connection:
             return False
         limit = self._bytes_per_connection
-        return limit is None or topic_bytes(topics) + topic_bytes((topic,)) <= limit
+        if limit is None:
+            return True
+        used = self._used_bytes.get(line)
+        if used is None:
+            used = self._used_bytes[line] = topic_bytes(topics)
+        return used + topic_bytes((topic,)) <= limit

@@ -62,6 +62,12 @@ class Requests:
         if entry is not None:
             entry.deadline_ns = deadline_ns
 
+    def put_off(self, deadline_ns: int) -> None:
+        """Let every answer that is awaited take until ``deadline_ns`` at least."""
+        for entry in self._open.values():
+            if entry.deadline_ns is not None:
+                entry.deadline_ns = max(entry.deadline_ns, deadline_ns)
+
     def ended(self, request_id: int | None, outcome: Outcome) -> Request | None:
         """Note an answer; return its request, or `None` if none with this id awaits one."""
         entry = None if request_id is None else self._sent(request_id)

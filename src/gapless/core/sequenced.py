@@ -74,6 +74,12 @@ class SequencedStream(Stream):
             self._gone = None
             self._resume_fast_path()
 
+    def close(self) -> None:
+        """Deliver what is held, and name the holes before it: no line will fill them any more."""
+        self._leave_fast_path()
+        while self._held:
+            self._settle(give_up=True)
+
     def _unusual(self, event: Event) -> None:
         self._leave_fast_path()
         self._trust_again(event)

@@ -307,8 +307,9 @@ class Session:
         self._terms.messages.note(now_ns)
 
     def forgive(self, now_ns: int) -> None:
-        """Judge the path anew from ``now_ns``: we were asleep ourselves."""
+        """Judge the path and open requests anew from ``now_ns``: we were asleep, or do not read."""
         self.watch.forgive(now_ns)
+        self.requests.put_off(now_ns + self._timing.ack_ns)
 
     def lost(self, cause: Exception, now_ns: int) -> list[Effect]:
         """Note that the transport is gone, or that the dial failed."""
@@ -438,6 +439,9 @@ class Session:
         effects = self._flush(now_ns)
         if overdue := self.requests.overdue(now_ns):
             return effects + self._unanswered(overdue, now_ns)
+        idle = self.phase is Phase.SUBSCRIBING and not self._outbox and not len(self.requests)
+        if idle and now_ns >= self._phase_since_ns + self._timing.ack_ns:
+            return effects + self._unanswered([], now_ns)  # a topic that nobody asked for
         if self._expires_ns is not None and now_ns >= self._expires_ns:
             effects += self._expire("its lifetime is nearly over", "the venue's stated limit")
         effects += self._beat(now_ns)
@@ -558,7 +562,11 @@ class Session:
             return self._logged_in(now_ns)
         if request is None or request.kind != "subscribe":
             return []
-        granted = request.topics if ack.topics is None else ack.topics
+        # What was asked for anew since has an answer of its own under way.
+        granted = asking
+        if ack.topics is not None:
+            wanted = frozenset(asking)
+            granted = tuple(topic for topic in ack.topics if topic in wanted)
         effects: list[Effect] = []
         if fresh := self.subscriptions.granted(granted):
             effects.append(Confirmed(fresh))

@@ -37,8 +37,9 @@ InstrumentKind = Literal["spot", "perp", "future", "option", "combo"]
 InstrumentState = Literal["open", "listed", "halted", "settling", "gone"]
 """``listed`` is known and not yet traded; ``gone`` is expired, delivered or delisted."""
 
-ABSENCES: Final = 2
-"""Complete listings in a row that must lack an instrument before it counts as gone."""
+ABSENCES: Final = 3
+"""Complete listings in a row that must lack an instrument before it counts as gone.  The second
+is read soon after the first, the third when it is due anyhow."""
 
 _DAY_NS: Final = 86_400_000_000_000
 _UNITS_NS: Final = {
@@ -211,7 +212,8 @@ class Universe:
         """Take a complete listing.
 
         An instrument that is missing from it counts as gone if it has expired, or once `ABSENCES`
-        listings in a row lack it: one reply that was cut short must not end a chain.
+        listings in a row lack it: one reply that was cut short must not end a chain.  A listing
+        of nothing at all tells of a venue in trouble, and of none of its instruments.
         """
         follow: list[Instrument] = []
         retire: list[tuple[str, str]] = []
@@ -224,11 +226,12 @@ class Universe:
         for symbol, instrument in list(self.followed.items()):
             if symbol in present:
                 continue
-            self._absent[symbol] = self._absent.get(symbol, 0) + 1
-            if self._absent[symbol] >= ABSENCES or _expired(instrument, now_ns):
+            if present:
+                self._absent[symbol] = self._absent.get(symbol, 0) + 1
+            if self._absent.get(symbol, 0) >= ABSENCES or _expired(instrument, now_ns):
                 retire.append((symbol, "the venue does not list it any more"))
                 self._drop(symbol)
-            else:
+            elif self._absent.get(symbol) == 1:
                 doubtful = True
         changes = self._changes(follow, retire, now_ns)
         return dataclasses.replace(changes, ask=doubtful)

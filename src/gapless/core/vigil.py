@@ -156,8 +156,8 @@ class Vigil:
 
     def forget(self, topic: str) -> None:
         """Drop what was learned of a topic that is not followed any more."""
-        for key in [key for key in self._topics if key[1] == topic]:
-            del self._topics[key]
+        for line in self._lines:
+            self._topics.pop((line, topic), None)
 
     def _finding(
         self,

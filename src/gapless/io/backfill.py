@@ -64,14 +64,13 @@ class Backfills:
         self._report = report
         self._base = 0
         self._room = asyncio.Semaphore(CONCURRENT)
-        self._busy: set[str] = set()
+        self._busy: set[BackfilledStream] = set()
 
     def want(self, stream: BackfilledStream) -> bool:
         """Note that a stream asks; return whether `fill` must be started for it."""
-        topic = stream.spec.topic
-        if topic in self._busy:
+        if stream in self._busy:
             return False
-        self._busy.add(topic)
+        self._busy.add(stream)
         return True
 
     async def fill(self, stream: BackfilledStream) -> None:
@@ -82,7 +81,7 @@ class Backfills:
                 await self._fill(stream, hole)
                 self._tell(stream)
         finally:
-            self._busy.discard(stream.spec.topic)
+            self._busy.discard(stream)
 
     async def _fill(self, stream: BackfilledStream, hole: Hole) -> None:
         failures = 0

@@ -72,7 +72,10 @@ class Chains:
     def changed(self, selection: Selection, changes: Changes) -> None:
         """Follow, retire and excuse what a selection asks for."""
         channel = selection.channel
-        self._retire([self._topic(channel, symbol) for symbol, _ in changes.retire])
+        # Another selection may ask for the same, or it was named itself.
+        gone = [s for s, _ in changes.retire]
+        retired = [s for s in gone if self._following.release(self._topic(channel, s), selection)]
+        self._retire([self._topic(channel, symbol) for symbol in retired])
         self._follow([i.symbol for i in changes.follow], selection)
         for symbol, cause in changes.planned:
             self._excuse(self._topic(channel, symbol), cause)
@@ -82,7 +85,7 @@ class Chains:
             self._vigil.forgive(self._mono_ns())  # the rhythm of whole lines changes with them
         what = f"{channel} {selection.selector.text}"
         self._announce("listed", [i.symbol for i in changes.follow], f"{what}: now followed")
-        self._announce("retired", [s for s, _ in changes.retire], f"{what}: followed no more")
+        self._announce("retired", retired, f"{what}: followed no more")
         self._announce("planned", [s for s, _ in changes.planned], f"{what}: silent as planned")
         self._announce("resumed", changes.resumed, f"{what}: expected to speak again")
 
@@ -95,7 +98,7 @@ class Chains:
         added: dict[str, list[str]] = {}
         for symbol in symbols:
             spec = self._profile.topic(channel, symbol)
-            for line in self._following.add(spec, path, selection.priority):
+            for line in self._following.add(spec, path, selection.priority, selection):
                 added.setdefault(line, []).append(spec.topic)
         known = self._supervisor.states()
         for line, topics in added.items():

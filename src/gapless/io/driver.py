@@ -257,13 +257,19 @@ class Driver:
     def _hole(self, counter: ConnectionCounter, text: str, mono_ns: int) -> bool:
         """Follow the connection's own numbers; a hole concerns every topic, and ends it."""
         number = self._codec.number(text)
-        missing = None if number is None else counter.follow(number)
-        if missing is None:
-            if number is not None:  # a pong, say, does not tell that nothing was lost before it
-                self._counted_ns = mono_ns
-            return False
+        cause: Exception
+        try:
+            missing = None if number is None else counter.follow(number)
+        except ProtocolViolation as error:
+            cause = error
+        else:
+            if missing is None:
+                if number is not None:  # a pong, say, does not tell that nothing was lost before
+                    self._counted_ns = mono_ns
+                return False
+            cause = MessagesLost(*missing)
         self.covered_ns = self._counted_ns
-        self.abort(MessagesLost(*missing), self._clock.mono_ns())
+        self.abort(cause, self._clock.mono_ns())
         return True
 
     def _control(self, reading: Reading, mono_ns: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field, replace
 
 from gapless.core.kinds import stream_for
@@ -64,22 +64,44 @@ class Following:
     priorities: dict[str, int] = field(default_factory=dict)
     planned: dict[str, str] = field(default_factory=dict)
     retired: Retired = field(default_factory=Retired)
+    _claims: dict[str, set[Hashable]] = field(default_factory=dict)
 
     def begin(self, specs: Iterable[TopicSpec]) -> None:
-        """Make the streams of topics that are placed already."""
+        """Make the streams of topics that are placed already; they stay, whoever lets them go."""
         for given in specs:
             spec = replace(given, backfill=self.backfill) if given.channel == "trades" else given
             self.specs[spec.topic] = spec
             self.streams[spec.topic] = stream_for(spec, self.emit, self.ask)
+            self._claims[spec.topic] = {None}
 
-    def add(self, spec: TopicSpec, path: str, priority: int) -> list[str]:
-        """Follow one more topic; return the lines that must carry it."""
-        if spec.topic in self.streams:
+    def add(
+        self, spec: TopicSpec, path: str, priority: int, claimant: Hashable = None
+    ) -> list[str]:
+        """Follow one more topic; return the lines that must carry it.
+
+        Args:
+            spec: The topic.
+            path: Of the endpoint that serves it.
+            priority: The higher one counts, if several ask for the topic.
+            claimant: Who asks, and may let go again; see `release`.
+        """
+        topic = spec.topic
+        if priority > self.priorities.get(topic, 0) or (priority and topic not in self.streams):
+            self.priorities[topic] = priority
+        if topic in self.streams:
+            self._claims[topic].add(claimant)
             return []
-        if priority:
-            self.priorities[spec.topic] = priority
         self.begin((spec,))
-        return self.placement.place(spec.topic, path)
+        self._claims[topic] = {claimant}
+        return self.placement.place(topic, path)
+
+    def release(self, topic: str, claimant: Hashable) -> bool:
+        """Note that one of those who asked for a topic lets go; return whether it was the last."""
+        claims = self._claims.get(topic)
+        if claims is None or claimant not in claims:
+            return False
+        claims.remove(claimant)
+        return not claims
 
     def remove(self, topic: str) -> list[str]:
         """Follow a topic no more; return the lines that have nothing left to carry."""
@@ -89,7 +111,7 @@ class Following:
         stream.sources.clear()  # whoever fetches for it sees that nobody wants it
         stream.close()
         self.retired.add(stream)
-        del self.specs[topic]
+        del self.specs[topic], self._claims[topic]
         self.planned.pop(topic, None)
         self.priorities.pop(topic, None)
         lines = self.placement.remove(topic)

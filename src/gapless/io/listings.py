@@ -110,6 +110,7 @@ class Listings:
         self._failures = 0
         self._asked = False
         self._news: list[tuple[str, InstrumentState]] = []
+        self._meanwhile: list[tuple[str, InstrumentState]] = []  # came while a listing was read
         self._stir = asyncio.Event()
         self.reads = 0
 
@@ -148,10 +149,13 @@ class Listings:
         now_ns = self._clock.wall_ns()
         for selection, universe in self._universes.items():
             self._hand_on(selection, universe.listing(listed, now_ns))
+        # A part of the listing may be older than what was told meanwhile.
+        self._news = self._meanwhile + self._news
 
     def _tick(self) -> None:
         now_ns = self._clock.wall_ns()
         news, self._news = self._news, []
+        self._meanwhile += news
         for selection, universe in self._universes.items():
             if news:
                 self._hand_on(selection, universe.told(news, now_ns))
@@ -167,6 +171,7 @@ class Listings:
 
     async def _read_all(self) -> list[Instrument] | None:
         """Return everything that is listed, or `None` if a part of it could not be read."""
+        self._meanwhile = []
         listed: list[Instrument] = []
         wanted = deque(self._rest.instruments())
         asked = 0
@@ -187,7 +192,8 @@ class Listings:
     async def _read(self, request: RestGet) -> tuple[list[Instrument], tuple[RestGet, ...]] | None:
         pool = self._pools[request.pool]
         while wait_ns := pool.wait_ns(self._clock.mono_ns(), request.units):
-            await asyncio.sleep(wait_ns / 1e9)  # time is what is waited for
+            await asyncio.sleep(min(wait_ns, TICK_NS) / 1e9)  # time is what is waited for
+            self._tick()
         pool.spend(self._clock.mono_ns(), request.units)
         base = self._bases[self._base % len(self._bases)]
         try:

@@ -113,7 +113,9 @@ class Needs:
 
     def take(self, need: Need) -> None:
         """Serve a need now, or remember it."""
-        stream = self._following.streams[need.topic]
+        stream = self._following.streams.get(need.topic)
+        if stream is None:
+            return  # followed no more
         match need.kind:
             case "snapshot":
                 self._fetch(stream)
@@ -179,6 +181,8 @@ class Needs:
 
     def _no_snapshot(self, stream: BookStream, error: Exception) -> None:
         topic = stream.spec.topic
+        if self._following.streams.get(topic) is not stream:
+            return  # followed no more, or listed again since: the answer is to an old question
         if isinstance(error, SubscriptionRejected):
             self._noter.refuse(topic, error, "the snapshot was refused")
             return

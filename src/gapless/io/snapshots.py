@@ -88,17 +88,18 @@ class Snapshots:
         self._report = report
         self._base = 0
         self._room = asyncio.Semaphore(CONCURRENT)
-        self._wanted: dict[str, bool] = {}  # topic -> asked again while a fetch is under way
+        # Asked again while a fetch is under way?  By stream: a topic may be retired meanwhile
+        # and listed again.
+        self._wanted: dict[BookStream, bool] = {}
         self.fetches = 0
         self._failures: dict[str, int] = {}
 
     def want(self, stream: BookStream) -> bool:
         """Note that a book asks; return whether `fetch` must be started for it."""
-        topic = stream.spec.topic
-        if topic in self._wanted:
-            self._wanted[topic] = True
+        if stream in self._wanted:
+            self._wanted[stream] = True
             return False
-        self._wanted[topic] = False
+        self._wanted[stream] = False
         return True
 
     async def fetch(self, stream: BookStream) -> None:
@@ -106,13 +107,13 @@ class Snapshots:
         topic = stream.spec.topic
         try:
             while stream.sources and not stream.readable:
-                self._wanted[topic] = False
+                self._wanted[stream] = False
                 await self._pause(topic)
-                if await self._once(stream) and not self._wanted[topic]:
+                if await self._once(stream) and not self._wanted[stream]:
                     return
             self._failures.pop(topic, None)
         finally:
-            del self._wanted[topic]
+            del self._wanted[stream]
 
     async def _once(self, stream: BookStream) -> bool:
         """Fetch once; return whether no more is to be done."""
@@ -146,7 +147,7 @@ class Snapshots:
             stream.snapshot(event, asked_ns, Moment(event.mono_ns, event.recv_ns))
         if stream.readable:
             self._failures.pop(topic, None)
-        elif self._wanted[topic]:
+        elif self._wanted[stream]:
             self._failed(stream, ProtocolViolation("the snapshot is older than the updates"))
         return True
 

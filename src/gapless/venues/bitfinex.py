@@ -114,11 +114,12 @@ class BitfinexCodec:
         texts: Without effect: books always carry their texts, for the checksum.
     """
 
-    __slots__ = ("_channels", "_counted", "_leaving", "_origins", "_tops")
+    __slots__ = ("_asked", "_channels", "_counted", "_leaving", "_origins", "_tops")
 
     def __init__(self, origins: Mapping[str, Origin], *, texts: bool = False) -> None:
         del texts
         self._origins = origins
+        self._asked: set[str] = set()  # topics whose channel has no number yet
         self._channels: dict[int, str] = {}  # topic of each channel number
         self._leaving: dict[int, int] = {}  # our request to leave a channel
         self._tops: dict[int, Top] = {}
@@ -132,6 +133,7 @@ class BitfinexCodec:
 
     def subscribe(self, next_id: int, topics: tuple[str, ...]) -> list[Request]:
         """Return a request for each topic: a frame asks for one channel."""
+        self._asked.update(topics)
         return [
             Request(
                 request_id,
@@ -146,7 +148,7 @@ class BitfinexCodec:
         """Return a request for each topic that has a channel."""
         requests: list[Request] = []
         for number, topic in self._channels.items():
-            if topic in topics:
+            if topic in topics and number not in self._leaving:
                 request_id = next_id + len(requests)
                 self._leaving[number] = request_id
                 call = _call({"event": "unsubscribe", "chanId": number})
@@ -267,8 +269,14 @@ class BitfinexCodec:
         topic = _topic(told)
         if told.chanId is None:
             raise DecodeError("subscribed without a channel number")
+        asked = topic in self._asked
+        self._asked.discard(topic)
         if self._origins.get(topic) is None:
-            return Stray(f"subscribed to {printable(topic)}")
+            if not asked:
+                return Stray(f"subscribed to {printable(topic)}")
+            # Followed no more before it had a number by which it could have been left.
+            leave = _call({"event": "unsubscribe", "chanId": told.chanId})
+            return Heartbeat(Request(0, "reply", leave))
         if told.symbol.startswith("f"):
             return Denied((topic,), 0, "funding markets are not followed")
         self._channels[told.chanId] = topic

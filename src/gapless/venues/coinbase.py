@@ -85,6 +85,9 @@ _WIRE: Final = {"level2": "level2", "market_trades": "market_trades", "ticker": 
 _SHARED: Final = {"bbo": "ticker"}
 """Topics of ours that the venue serves by another channel."""
 
+_TWINS: Final = {"bbo": ("ticker",), "ticker": ("bbo",)}
+"""Topics of ours that are served by one subscription."""
+
 _OWN_BOOK: Final = frozenset({"USDT-USDC", "EURC-USDC", "XSGD-USDC", "TGBP-USDC", "AUDD-USDC"})
 """Products in USDC that are not another name of the one in USD."""
 
@@ -257,11 +260,15 @@ class CoinbaseCodec:
         ]
 
     def unsubscribe(self, next_id: int, topics: tuple[str, ...]) -> list[Request]:
-        """Return one request for each of the venue's channels; none has an answer of its own."""
+        """Return one request for each of the venue's channels; none has an answer of its own.
+
+        What another topic is served by goes on.
+        """
         del next_id
+        ending = (topic for topic in topics if not self._is_shared(topic, topics))
         return [
             Request(0, "unsubscribe", _call("unsubscribe", wire, part), part, "messages")
-            for wire, part in _by_channel(topics).items()
+            for wire, part in _by_channel(ending).items()
         ]
 
     def beat(self, next_id: int) -> None:
@@ -404,6 +411,14 @@ class CoinbaseCodec:
                 known = self._routes.setdefault(f"{_SHARED.get(channel, channel)}:{name}", [])
                 if topic not in known:
                     known.append(topic)
+
+    def _is_shared(self, topic: str, ending: tuple[str, ...]) -> bool:
+        """Whether a topic that goes on is served by the same subscription."""
+        channel, _, product = topic.partition(":")
+        return self._origins.get(topic) is None and any(
+            f"{other}:{product}" not in ending and self._origins.get(f"{other}:{product}")
+            for other in _TWINS.get(channel, ())
+        )
 
     def _origins_of(self, wire: str, product: str) -> list[Origin]:
         name = f"{wire}:{product}"

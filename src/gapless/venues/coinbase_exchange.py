@@ -75,6 +75,9 @@ _CHANNELS: Final = frozenset({"level2_batch", "matches", "ticker"})
 _SHARED: Final = {"bbo": "ticker"}
 """Topics of ours that the venue serves by another channel."""
 
+_TWINS: Final = {"bbo": ("ticker",), "ticker": ("bbo",)}
+"""Topics of ours that are served by one subscription."""
+
 _ACKED: Final = {"level2_50": "level2_batch"}
 """Channels that the venue calls by another name when it confirms them."""
 
@@ -201,9 +204,15 @@ class CoinbaseExchangeCodec:
         return [Request(next_id, "subscribe", call, topics, "messages")]
 
     def unsubscribe(self, next_id: int, topics: tuple[str, ...]) -> list[Request]:
-        """Return the request; its answer lists what is left, and is no answer to it alone."""
+        """Return the request; its answer lists what is left, and is no answer to it alone.
+
+        What another topic is served by goes on.
+        """
         del next_id
-        return [Request(0, "unsubscribe", _call("unsubscribe", topics), topics, "messages")]
+        ending = tuple(topic for topic in topics if not self._is_shared(topic, topics))
+        if not ending:
+            return []
+        return [Request(0, "unsubscribe", _call("unsubscribe", ending), ending, "messages")]
 
     def beat(self, next_id: int) -> None:
         """Return nothing: the venue does not want to hear from us."""
@@ -309,6 +318,14 @@ class CoinbaseExchangeCodec:
         if origin is not None:
             events.append(_ticker(origin, data, recv_ns, mono_ns, event_ns))
         return events
+
+    def _is_shared(self, topic: str, ending: tuple[str, ...]) -> bool:
+        """Whether a topic that goes on is served by the same subscription."""
+        channel, _, product = topic.partition(":")
+        return self._origins.get(topic) is None and any(
+            f"{other}:{product}" not in ending and self._origins.get(f"{other}:{product}")
+            for other in _TWINS.get(channel, ())
+        )
 
     def _subscribed(self, text: str) -> Granted:
         topics: dict[str, None] = {}

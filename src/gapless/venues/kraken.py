@@ -85,6 +85,7 @@ Time = Annotated[datetime, Meta(tz=True)]
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TWIN: Final = "messages do not name the depth: one depth of a symbol for each connection"
 _TOO_FAST: Final = "exceeded msg rate"  # there are no codes
+_ALREADY: Final = "already subscribed"
 
 
 class _Level(Struct, gc=False):
@@ -187,13 +188,14 @@ class KrakenCodec:
         texts: Without effect: books always carry their texts, for the checksum.
     """
 
-    __slots__ = ("_asked", "_decimals", "_origins", "_served", "_system")
+    __slots__ = ("_asked", "_decimals", "_options", "_origins", "_served", "_system")
 
     def __init__(self, origins: Mapping[str, Origin], *, texts: bool = False) -> None:
         del texts
         self._origins = origins
         self._asked: dict[int, set[_Key]] = {}  # what each open subscribe still waits for
         self._served: dict[_Key, list[str]] = {}  # topics that share messages, by arrival
+        self._options: dict[_Key, str] = {}  # depth or trigger that was asked for
         self._decimals: dict[str, tuple[int, int]] = {}  # of price and size, by symbol
         self._system = ""
 
@@ -214,10 +216,13 @@ class KrakenCodec:
             if topic not in served:
                 served.append(topic)
             if served[0] != topic:  # it shares the subscription of the first, or is refused
-                riders.setdefault(served[0], []).append(topic)
-                continue
+                if served[0] in topics:
+                    riders.setdefault(served[0], []).append(topic)
+                    continue
+                option = _parts(served[0])[1]  # asked for again, so that there is an answer
             if channel == "ticker" and self._origins.get(f"ticker-bbo:{symbol}") is not None:
                 option = "bbo"  # quotes change more often than trades happen
+            self._options[channel, symbol] = option
             groups.setdefault((channel, option), []).append(topic)
         requests = []
         for request_id, ((channel, option), members) in enumerate(groups.items(), start=next_id):
@@ -229,10 +234,19 @@ class KrakenCodec:
         return requests
 
     def unsubscribe(self, next_id: int, topics: tuple[str, ...]) -> list[Request]:
-        requests = []
-        for request_id, topic in enumerate(topics, start=next_id):
+        """Return a request for each topic whose subscription serves no other."""
+        requests: list[Request] = []
+        for topic in topics:
+            request_id = next_id + len(requests)
             channel, option, symbol = _parts(topic)
-            params = _params(channel, option, [symbol])
+            served = self._served.get((channel, symbol), [])
+            if self._origins.get(topic) is None and topic in served:
+                served.remove(topic)  # for good, and not to subscribe anew
+                if served and channel == "ticker":
+                    continue  # the quote goes on without the ticker, or the other way round
+                if not served:
+                    del self._served[channel, symbol]
+            params = _params(channel, self._options.get((channel, symbol), option), [symbol])
             params.pop("snapshot")
             call = _call("unsubscribe", params, request_id)
             requests.append(Request(request_id, "unsubscribe", call, (topic,)))
@@ -305,7 +319,7 @@ class KrakenCodec:
             topics = self._topics("book", book.symbol)
             origin = self._origins.get(topics[0]) if topics else None
             if origin is None:
-                return Stray(f"book of {printable(book.symbol)}")
+                continue
             bids, asks = self._texts(book.symbol, book.bids), self._texts(book.symbol, book.asks)
             events.append(
                 kind(
@@ -320,7 +334,7 @@ class KrakenCodec:
                     Texts(bids, asks, book.checksum),
                 )
             )
-        return events
+        return events or Stray("a book that nobody asked for")
 
     def _texts(self, symbol: str, sent: list[_Level]) -> list[TextLevel]:
         """Return the levels as sent, padded to the precision of the pair where it is known."""
@@ -343,7 +357,7 @@ class KrakenCodec:
             topics = self._topics("trade", trade.symbol)
             origin = self._origins.get(topics[0]) if topics else None
             if origin is None:
-                return Stray(f"trades of {printable(trade.symbol)}")
+                continue
             events.append(
                 Trade(
                     origin,
@@ -359,17 +373,15 @@ class KrakenCodec:
                     greeting,
                 )
             )
-        return events
+        return events or Stray("trades that nobody asked for")
 
     def _tickers(self, frame: _Frame, recv_ns: int, mono_ns: int) -> list[Event] | Reading:
         events: list[Event] = []
         for ticker in _decode_tickers(frame.data):
             origins = [self._origins.get(t) for t in self._topics("ticker", ticker.symbol)]
             known = [origin for origin in origins if origin is not None]
-            if not known:
-                return Stray(f"ticker of {printable(ticker.symbol)}")
             events += [_ticker(origin, ticker, recv_ns, mono_ns) for origin in known]
-        return events
+        return events or Stray("a ticker that nobody asked for")
 
     def _topics(self, channel: str, symbol: str) -> list[str]:
         """Return the topics that the messages of a channel and a symbol belong to."""
@@ -408,10 +420,17 @@ class KrakenCodec:
         if served is None:
             if self._origins.get(topic) is None:
                 return Stray(f"subscribed to {printable(topic)}")
-            served = self._served[key] = [topic]
-        if result.channel != "book" or len(served) == 1:
+            self._served[key] = [topic]
+        return self._shared(key)
+
+    def _shared(self, key: _Key) -> Reading:
+        """Say who is served by the one subscription of a symbol."""
+        served = self._served[key]
+        if key[0] != "book" or len(served) == 1:
             return Granted(tuple(served))
-        return Bundle((Granted((served[0],)), Denied(tuple(served[1:]), 0, _TWIN)))
+        twins = tuple(served[1:])
+        del served[1:]
+        return Bundle((Granted((served[0],)), Denied(twins, 0, _TWIN)))
 
     def _failed(self, frame: _Frame, detail: str) -> Reading:
         """Read a failure; of several symbols it names the one it is about."""
@@ -420,6 +439,8 @@ class KrakenCodec:
         if frame.method != "subscribe" or len(about) != 1:
             return Refusal(frame.req_id, 0, detail)
         self._settle(frame.req_id, about[0])
+        if _ALREADY in detail.lower() and self._served.get(about[0]):
+            return self._shared(about[0])
         return Denied(tuple(self._served.get(about[0], ())), 0, detail)
 
     def _settle(self, req_id: int | None, key: _Key) -> None:

@@ -75,6 +75,7 @@ Crc = Annotated[int, Meta(ge=0, lt=2**32)]
 _Level = tuple[str, ...]  # price, size, time, and "r" where it is only republished
 
 _TIME: Final = re.compile(r"([0-9]{1,10})(?:\.([0-9]{1,9}))?")
+_NOT_FOUND: Final = "subscription not found"
 _TOO_FAST: Final = "exceeded msg rate"  # there are no codes
 _FRAME_MIN: Final = 4  # number, a payload, channel, pair
 
@@ -235,6 +236,8 @@ class KrakenV1Codec:
             case "unsubscribed" if told.reqid is None:
                 # The venue ends subscriptions on its own; a new session asks again.
                 return Shutdown(f"the venue unsubscribed {printable(topic)}")
+            case "error" if _NOT_FOUND in told.errorMessage.lower():
+                return _refusal(told)  # answers an unsubscribe: the topic may be asked for anew
             case "error" if told.pair and told.subscription.name and not _is_too_fast(told):
                 if self._origins.get(topic) is not None:
                     return Denied((topic,), 0, printable(told.errorMessage))
