@@ -233,10 +233,10 @@ BOUNDS: tuple[tuple[str, str, str], ...] = (
      "checked against"),
     ("gapless.core.booksync", "ASK_AGAIN_NS", "how long a snapshot may take before it is asked for "
      "again; doubles to sixteen times that"),
-    ("gapless.core.bookruns", "ASK_AGAIN_NS", "the same for a book without numbers, for each of its "
-     "sessions; the first request is not delayed"),
-    ("gapless.core.identities", "SEEN_MAX", "names of messages that are remembered to tell repeats; "
-     "the oldest are forgotten first"),
+    ("gapless.core.bookruns", "ASK_AGAIN_NS", "the same for a book without numbers, for each of "
+     "its sessions; the first request is not delayed"),
+    ("gapless.core.identities", "SEEN_MAX", "names of messages that are remembered to tell "
+     "repeats; the oldest are forgotten first"),
     ("gapless.core.identities", "HELD_MAX", "messages with names only that wait to be known to "
      "carry on from what was delivered; beyond, a gap is announced"),
     ("gapless.core.supervisor", "OVERLAP_NS", "how long a successor runs beside the session it "

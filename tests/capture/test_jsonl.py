@@ -144,6 +144,8 @@ def test_a_wrong_checksum_is_told_after_the_last_line(tmp_path):
         b'{"ts":1}',
         b'{"ts":"x","conn":"a","dir":"in","raw":""}',
         b'{"ts":1e400,"conn":"a","dir":"in","raw":""}',
+        b'{"ts":1' + b"0" * 40 + b',"conn":"a","dir":"in","raw":""}',
+        b'{"ts":1,"conn":"a","dir":"in","raw":"","mono":9223372036854775808}',
         b'{"ts":1,"conn":"a","dir":"sideways","raw":""}',
         b'{"ts":1,"conn":"a","dir":"in","raw":"\\ud800"}',
         b'{"ts":1,"conn":"a","dir":"in","raw":"\xff"}',
@@ -167,6 +169,17 @@ def test_what_is_no_capture_at_all_is_said_so(tmp_path):
         assert not records
         assert damage is not None
         assert words in damage.detail
+
+
+def test_lines_may_be_cut_anywhere_between_two_pieces(tmp_path, monkeypatch):
+    path = tmp_path / "c"
+    content = lines(*LINES)
+    path.write_bytes(content)
+    wanted, _ = read_until_damage(path)
+    assert len(wanted) == len(LINES)
+    for size in (1, 2, 7, 64, len(content) - 1):
+        monkeypatch.setattr(jsonl, "PIECE_BYTES", size)
+        assert read_until_damage(path) == (wanted, None), size
 
 
 def test_a_line_without_end_is_bounded(tmp_path, monkeypatch):

@@ -163,6 +163,34 @@ def test_runs_in_one_folder_are_read_one_after_the_other(tmp_path):
     ]
 
 
+def test_a_run_that_was_killed_does_not_hide_the_runs_after_it(tmp_path):
+    from gapless.capture.writer import CaptureWriter
+
+    for run in ("aaaaaaaaaa", "bbbbbbbbbb", "cccccccccc"):
+        writer = CaptureWriter(tmp_path, "deribit", run, 1_700_000_000 * 10**9)
+        writer.add([frame(1, run)], 0)
+        writer.flush()
+        if run != "aaaaaaaaaa":
+            writer.close(0)
+    records, damage = read_until_damage(tmp_path)
+    assert [(r.number, r.text[0]) for r in records] == [(1, "a"), (2, "b"), (3, "c")]
+    assert damage is not None
+    assert "-aaaaaaaa-" in damage.path
+    assert "it was never closed" in damage.detail
+
+
+def test_of_several_damaged_runs_the_first_is_named_and_the_others_are_counted(tmp_path):
+    for run in ("a", "b", "c"):
+        write(tmp_path / run, [frame(1)], close=run == "c")
+        [segment] = segments_of(tmp_path / run)
+        segment.rename(tmp_path / f"deribit-{run}-000001.gapless")
+    records, damage = read_until_damage(tmp_path)
+    assert len(records) == 1
+    assert damage is not None
+    assert damage.path.endswith("deribit-a-000001.gapless")
+    assert "and 1 more run" in damage.detail
+
+
 # -- what it is -------------------------------------------------------------------------------
 
 

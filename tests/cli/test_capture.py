@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from tests.capture.captures import frame, only_segment, write
+from tests.capture.captures import T0, frame, only_segment, write
 from tests.cli.programs import ended
 
+from gapless.capture.format import Stored
 from gapless.capture.reader import open_capture
 
 CORPUS = Path(
@@ -69,6 +70,17 @@ def test_json_says_the_same(folder):
     assert (said["whole"], said["records"], said["venue"]) == (False, 10, "deribit")
     assert said["beyond_bytes"] == 38
     assert "incomplete (38 bytes)" in said["damage"]
+
+
+def test_a_recording_that_stopped_early_is_said_to_though_the_file_is_whole(tmp_path):
+    about = '{"reason":"cannot write: no space","lost":216}'
+    last = Stored("meta", "recorder", 2, T0, about, event="stopped")
+    write(tmp_path / "c", [frame(1), last])
+    code, out, _ = ended("capture", "verify", tmp_path / "c")
+    assert code == 0
+    assert "RECORDING STOPPED EARLY" in out
+    assert '"lost":216' in out
+    assert json.loads(ended("capture", "verify", tmp_path / "c", "--json")[1])["stopped"] == about
 
 
 def test_nothing_to_verify_is_65(tmp_path):
@@ -149,6 +161,14 @@ def test_what_is_there_is_never_written_over(folder, tmp_path):
         assert code == 64
         assert "exists already" in talk
     assert taken.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("name", ["c.jsonl", "c.json", "c.gz", "c.jsonl.zst"])
+def test_a_name_that_promises_a_file_is_not_made_a_folder(folder, tmp_path, name):
+    code, out, talk = ended("capture", "convert", folder, tmp_path / name)
+    assert (code, out) == (64, "")
+    assert "lines end in .jsonl.gz" in talk
+    assert not (tmp_path / name).exists()
 
 
 def test_a_source_that_is_not_there_makes_nothing(tmp_path):

@@ -1,9 +1,10 @@
 import errno
+import sys
 
 import pytest
 
 from gapless import errors
-from gapless.cli import exits
+from gapless.cli import exits, run
 
 CODES = [
     (errors.UsageError("x"), 64),
@@ -46,3 +47,12 @@ def test_talk_goes_to_stderr(capsys):
     exits.say("hello")
     said = capsys.readouterr()
     assert (said.out, said.err) == ("", "gapless: hello\n")
+
+
+@pytest.mark.parametrize("closed", ["stdout", "stderr"])
+def test_a_process_without_a_stream_is_no_crash(closed, monkeypatch, capfd):
+    monkeypatch.setattr(sys, closed, None)
+    assert run(["venues"]) == 0
+    assert run(["venues", "show", "nosuch"]) == exits.USAGE
+    getattr(sys, closed).close()
+    assert "Traceback" not in "".join(capfd.readouterr())

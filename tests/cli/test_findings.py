@@ -97,6 +97,18 @@ def test_sums_over_files(capsys):
     assert "books: 2 synced" in out
 
 
+def test_on_a_narrow_terminal_columns_give_way_and_names_do_not(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NO_COLOR", "1")
+    out = shown(capsys, found(numbered([snapshot(10), change(10, 15), change(16, 20)])))
+    assert "book.BTC-PERPETUAL.raw" in out
+    assert "broken, 2 levels" in out
+    head = out.splitlines()[1]
+    assert all(word in head for word in ("topic", "frames", "checked", "breaks", "book"))
+    assert "checksums" not in head
+
+
 def test_a_terminal_gets_a_table(capsys, monkeypatch):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     monkeypatch.setenv("COLUMNS", "200")

@@ -111,7 +111,6 @@ def test_of_several_venues_that_fit_the_candidates_are_named(capsys, written):
     "arguments",
     [
         (),
-        ("no-such-file",),
         ("FILE", "--venue", "deribt"),
         ("FILE", "--drop", "0"),
         ("FILE", "--around", "-1"),
@@ -123,6 +122,18 @@ def test_wrong_use_is_told_before_anything_is_read(capsys, written, arguments):
     code, out, err = inspect(capsys, *(path if word == "FILE" else word for word in arguments))
     assert (code, out) == (64, "")
     assert err.startswith("gapless: ")
+
+
+def test_a_capture_that_is_not_there_is_65_before_anything_is_read(capsys, written):
+    code, out, err = inspect(capsys, written(WHOLE), "no-such-file")
+    assert (code, out) == (65, "")
+    assert err == "gapless: no-such-file: there is no such file\n"
+
+
+def test_a_topic_that_is_nowhere_does_not_pass_for_clean(capsys, written):
+    code, _, err = inspect(capsys, written(WHOLE), written(HOLED, "b.gz"), "--topic", "tradez")
+    assert code == 64
+    assert "no topic has 'tradez' in its name" in err
 
 
 def test_a_file_that_ends_early_is_reported_up_to_there(capsys, tmp_path, written):

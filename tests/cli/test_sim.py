@@ -9,7 +9,7 @@ import urllib.request
 import pytest
 from tests.cli.programs import ended, program, simulator
 
-from gapless.cli.sim import _each_port
+from gapless.cli.sim import _cycles, _each_port
 
 
 def state(said):
@@ -63,6 +63,17 @@ def test_each_venue_can_have_its_own_port():
         port = free.getsockname()[1]
     with simulator("deribit,binance.spot", "--port", f"0,{port}") as venues:
         assert venues["binance.spot"]["ws"].endswith(f":{port}")
+
+
+def test_of_a_chain_the_strikes_that_are_listed_now_are_named():
+    with simulator("deribit", "--symbols", 1, "--chain", 12) as venues:
+        assert len(venues["deribit"]["symbols"]) == 13
+
+
+def test_a_chain_lasts_longer_than_a_reader_takes():
+    assert _cycles(60) * 20 > 1800
+    assert _cycles(3000) == 3
+    assert _cycles(2) > 3
 
 
 def test_for_ends_it():

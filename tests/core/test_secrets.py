@@ -39,7 +39,9 @@ def test_secrets_are_there_for_whoever_signs():
     assert Secrets("a", "b").passphrase == ""
 
 
-@pytest.mark.parametrize("show", [repr, str, "{}".format, "{!r}".format], ids=["repr", "str", "format", "format-r"])
+@pytest.mark.parametrize(
+    "show", [repr, str, "{}".format, "{!r}".format], ids=["repr", "str", "format", "format-r"]
+)
 def test_secrets_show_nothing(show):
     assert show(SECRETS) == "Secrets()"
 

@@ -41,6 +41,11 @@ def test_fields_stand_by_name_with_the_difference_from_the_number_before():
     assert "(-3)" in fields_of(delta(1, 1), 4)
 
 
+def test_every_digit_of_a_price_is_shown():
+    words = fields_of(delta(5, 9, [(101234.56, 1000000.5), (1234567.0, 0.00000001)]), None)
+    assert "bids=[[101234.56, 1000000.5], [1234567, 1e-08]]" in words
+
+
 def test_long_lists_and_hostile_text_are_cut_and_made_safe():
     words = fields_of(image(1, [(float(n), 1.0) for n in range(9)]), None)
     assert words.count("1]") == 3

@@ -57,6 +57,15 @@ def test_what_expires_first_expires_at_the_end_of_the_first_cycle():
     assert min(chain.expiry_ns(name, 7) for name in later) == 7 + 200 * 10**9
 
 
+def test_what_no_cycle_ends_does_not_expire_either():
+    chain = Chain(ChainOptions(strikes=60, cycle_s=100, cycles=2))
+    for news in chain.news:
+        chain.take(news)
+    ends = {chain.expiry_ns(name, 0) for name in chain.strikes if chain.listed(name)}
+    assert len(ends) == 6
+    assert min(ends) > 30 * 86_400 * 10**9
+
+
 def test_most_strikes_of_a_long_chain_never_trade():
     chain = Chain(ChainOptions(strikes=3000))
     silent = [spec for spec in chain.specs() if spec.weight == 0]

@@ -14,11 +14,11 @@ import gzip
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any, Final, Literal
+from typing import IO, Annotated, Any, Final, Literal
 
 import msgspec
 import zstandard
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from gapless.capture.records import CaptureDamaged, Kind, Record
 
@@ -34,14 +34,17 @@ _EVENT_OF: Final[dict[str, str]] = {"open": "connect", "close": "close"}
 _KIND_OF: Final[dict[str | None, Kind]] = {"connect": "open", "close": "close"}
 
 
+_Whole = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]  # what segments and tables can hold
+
+
 class _Line(Struct, gc=False):
-    ts: int | None
+    ts: _Whole | None
     conn: str
     dir: Literal["in", "out", "meta"]
     raw: str
     url: str | None = None
-    mono: int | None = None
-    status: int | None = None
+    mono: _Whole | None = None
+    status: _Whole | None = None
     request: str | None = None
     event: str | None = None
     enc: str | None = None
@@ -129,34 +132,36 @@ def write_lines(file: IO[bytes], records: Iterable[Record]) -> int:
 def _lines(path: Path) -> Iterator[bytes]:
     """Yield lines without their newline; the last one needs none."""
     number = 0
-    rest = b""
+    rest: list[bytes] = []  # pieces of a line whose end has not come
+    rest_bytes = 0
     try:
         for piece in _pieces(path):
-            *lines, last = piece.split(b"\n")
-            if not lines:
-                rest += last
-            else:
+            first, *lines = piece.split(b"\n")
+            rest.append(first)
+            rest_bytes += len(first)
+            if lines:
+                *whole, last = lines
                 number += len(lines)
-                lines[0] = rest + lines[0]
-                rest = last
-                yield from lines
-            _bound(rest)
+                yield b"".join(rest)
+                yield from whole
+                rest, rest_bytes = [last], len(last)
+            _bound(rest_bytes)
     except _Unreadable as error:
         raise CaptureDamaged(str(path), f"line {number + 1}", str(error)) from error
     except OSError as error:
         place = f"line {number + 1}" if number else ""
         detail = f"cannot be read: {error.strerror or error}"
         raise CaptureDamaged(str(path), place, detail) from error
-    if rest:
-        yield rest
+    if rest_bytes:
+        yield b"".join(rest)
 
 
 class _Unreadable(Exception):
     """What is wrong with a file."""
 
 
-def _bound(line: bytes) -> None:
-    if len(line) > LINE_MAX_BYTES:
+def _bound(line_bytes: int) -> None:
+    if line_bytes > LINE_MAX_BYTES:
         raise _Unreadable(f"a line of more than {LINE_MAX_BYTES} bytes")
 
 

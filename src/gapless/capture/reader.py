@@ -41,8 +41,11 @@ def open_capture(path: str | Path) -> Iterator[Record]:
         path: A file of JSON lines (plain, gzipped, packed with zstd), a segment, or a folder of
             segments.
 
+    Damage costs the rest of its run of the recorder, and no other run in the same folder: who
+    starts it again after a crash finds what came after.
+
     Raises:
-        CaptureDamaged: It cannot be read, or not to its end; everything before was yielded.
+        CaptureDamaged: It cannot be read, or not to its end; everything that can was yielded.
     """
     place = Path(path)
     files = segments_of(place)
@@ -51,13 +54,38 @@ def open_capture(path: str | Path) -> Iterator[Record]:
         return
     number = 0
     before: Segment | None = None
+    damages: list[CaptureDamaged] = []
+    lost = ""  # the run of the newest damage
     for file in files:
+        run = _run_of(file)
+        if lost and run == lost:
+            continue
         segment = Segment(file)
         segment.follow(before)
-        for record in segment.records(number):
-            number = record.number
-            yield record
         before = segment
+        try:
+            for record in segment.records(number):
+                number = record.number
+                yield record
+        except CaptureDamaged as damage:
+            damages.append(damage)
+            lost, before = run, None
+    if damages:
+        raise _all_of(damages)
+
+
+def _run_of(file: Path) -> str:
+    """Return what the names of all segments of one run have in common."""
+    return file.stem.rpartition("-")[0] or file.stem
+
+
+def _all_of(damages: list[CaptureDamaged]) -> CaptureDamaged:
+    first, *others = damages
+    if not others:
+        return first
+    runs = "run" if len(others) == 1 else "runs"
+    more = f"{first.detail}; and {len(others)} more {runs} of the recorder in this folder"
+    return CaptureDamaged(first.path, first.place, more)
 
 
 def segments_of(path: Path) -> list[Path]:

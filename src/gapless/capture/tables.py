@@ -103,7 +103,9 @@ class Tables:
         with self._stack:
             for name, schema in SCHEMAS.items():
                 whole = schema.with_metadata(about)
-                writer = pq.ParquetWriter(folder / f"{name}.parquet", whole, compression="zstd")
+                place = folder / f"{name}.parquet"
+                place.touch(mode=0o600)  # as the capture it comes from
+                writer = pq.ParquetWriter(place, whole, compression="zstd")
                 self._writers[name] = self._stack.enter_context(writer)
             self._stack = self._stack.pop_all()
 

@@ -32,6 +32,8 @@ class Verdict:
         first_ns, last_ns: Unix time of the first and last record that has one.
         unordered: Messages that came in before the one that stands before them on their
             connection, by their time.
+        stopped: What the recorder wrote when it had to stop early, or `None`: the file may be
+            whole, and what came after is still lost.
         damage: Why it could not be read to its end, or `None`.
     """
 
@@ -45,6 +47,7 @@ class Verdict:
     first_ns: int | None = None
     last_ns: int | None = None
     unordered: int = 0
+    stopped: str | None = None
     damage: CaptureDamaged | None = None
 
     @property
@@ -92,6 +95,8 @@ def _follow(records: Iterator[Record], verdict: Verdict) -> None:
             if record.wall_ns is not None:
                 verdict.first_ns = record.wall_ns if verdict.first_ns is None else verdict.first_ns
                 verdict.last_ns = record.wall_ns
+            if record.kind == "meta" and record.event == "stopped":
+                verdict.stopped = record.text
             if record.kind == "in" and record.mono_ns is not None:
                 verdict.unordered += record.mono_ns < newest.get(record.conn, record.mono_ns)
                 newest[record.conn] = record.mono_ns

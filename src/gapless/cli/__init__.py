@@ -72,6 +72,7 @@ def main() -> NoReturn:
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line; return the exit code."""
+    exits.open_streams()
     stdout = sys.stdout
     try:
         return _invoke(arguments)

@@ -25,6 +25,7 @@ __all__ = ["command"]
 
 LINES: Final = ".jsonl.gz"
 TABLES: Final = ".parquet"
+FILES: Final = frozenset({".jsonl", ".json", ".gz", ".zst"})  # of one who wants a file
 SAMPLE: Final = 400  # records that tell which venue it is
 UNKNOWN: Final = "unknown"  # what a segment names where nobody can tell
 
@@ -63,15 +64,19 @@ def verify(files: tuple[Path, ...], as_json: bool) -> int:
 
 
 def _as_text(verdict: Verdict) -> str:
+    from gapless.errors import printable
+
     span = ""
     if verdict.first_ns is not None and verdict.last_ns is not None:
         span = f", {_time(verdict.first_ns)} to {_time(verdict.last_ns)}"
     blocks = f" in {verdict.blocks} blocks" if verdict.kind == "segment" else ""
     found = f"{verdict.records} records{blocks}{span}"
+    if verdict.stopped is not None:
+        found += f"; RECORDING STOPPED EARLY: {printable(verdict.stopped)}"
     if verdict.damage is not None:
         lost = f", {verdict.beyond_bytes} bytes behind them" if verdict.beyond_bytes else ""
-        place = f"{verdict.damage.place}: " if verdict.damage.place else ""
-        return f"{verdict.path}: DAMAGED at {place}{verdict.damage.detail} ({found}{lost})"
+        place = f" at {verdict.damage.place}" if verdict.damage.place else ""
+        return f"{verdict.path}: DAMAGED{place}: {verdict.damage.detail} ({found}{lost})"
     if verdict.unordered:
         return f"{verdict.path}: OUT OF ORDER: {verdict.unordered} messages ({found})"
     return f"{verdict.path}: whole ({found})"
@@ -95,6 +100,7 @@ def _as_json(verdict: Verdict) -> str:
             "first_ns": verdict.first_ns,
             "last_ns": verdict.last_ns,
             "unordered": verdict.unordered,
+            "stopped": verdict.stopped,
             "place": None if damage is None else damage.place,
             "damage": None if damage is None else damage.detail,
         }
@@ -177,6 +183,10 @@ def convert(source: Path, target: Path, to: str | None, venue: str | None) -> in
 def _format_of(target: Path) -> str:
     if target.name.endswith(LINES):
         return "lines"
+    if target.suffix in FILES:
+        raise click.UsageError(
+            f"{target} is no name for a folder of segments; lines end in {LINES}, or say --to"
+        )
     return "parquet" if target.name.endswith(TABLES) else "segments"
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "USAGE",
     "Failure",
     "of_signal",
+    "open_streams",
     "say",
     "silence_stdout",
     "translate",
@@ -68,6 +69,16 @@ def say(text: str) -> None:
         sys.stderr.flush()
     except (OSError, ValueError):
         pass
+
+
+def open_streams() -> None:
+    """Give a process that was started without stdout or stderr one that leads nowhere.
+
+    Otherwise the next file that is opened would take its place, and be printed into.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # stays
 
 
 def silence_stdout() -> None:

@@ -32,6 +32,9 @@ HEADS: Final = (
     "silent for",
 )
 
+KEPT: Final = ("topic", "frames", "checked", "breaks")
+LEFT_OUT_FIRST: Final = ("a second", "silent for")  # where a terminal is too narrow for all
+
 
 def show(found: FileFound) -> None:
     """Print what was found in one file."""
@@ -91,13 +94,15 @@ def _show_table(topics: list[TopicFound]) -> None:
         from rich.table import Table
         from rich.text import Text
 
+        console = Console(highlight=False, no_color=not wants_colour())
+        shown = _fitting([row for row, _ in rows], console.width)
         table = Table(box=None, pad_edge=False, padding=(0, 1))
-        for place, head in enumerate(HEADS):
-            table.add_column(head, justify="right" if place else "left", overflow="fold")
+        for place in shown:
+            table.add_column(HEADS[place], justify="right" if place else "left", overflow="fold")
         for row, wrong in rows:
             style = "bold red" if wrong else ""
-            table.add_row(*(Text(cell, style=style) for cell in row))
-        Console(highlight=False, no_color=not wants_colour()).print(table)
+            table.add_row(*(Text(row[place], style=style) for place in shown))
+        console.print(table)
     else:
         cells = [HEADS, *(row for row, _ in rows)]
         widths = [max(len(row[place]) for row in cells) for place in range(len(HEADS))]
@@ -110,6 +115,19 @@ def _show_table(topics: list[TopicFound]) -> None:
         rest = topics[ROWS_SHOWN:]
         found = sum(bool(topic.wrong) for topic in rest)
         click.echo(f"  and {len(rest)} topics more, {found} of them with findings (see --json)")
+
+
+def _fitting(rows: list[tuple[str, ...]], width: int) -> list[int]:
+    """Return which columns to show on a terminal: names that are folded cannot be read."""
+    shown = list(range(len(HEADS)))
+    widths = [max(len(row[place]) for row in (HEADS, *rows)) for place in shown]
+    nothing = [place for place in shown if all(row[place] in ("-", "0") for row in rows)]
+    for place in (*nothing, *map(HEADS.index, LEFT_OUT_FIRST)):
+        if sum(widths[one] + 2 for one in shown) - 2 <= width:
+            break
+        if place in shown and HEADS[place] not in KEPT:
+            shown.remove(place)
+    return shown
 
 
 def _row(topic: TopicFound) -> tuple[str, ...]:

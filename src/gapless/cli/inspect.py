@@ -68,11 +68,13 @@ def command(files: tuple[str, ...], as_json: bool, **given: Any) -> int:
 
     for file in files:
         if not os.path.exists(file):
-            raise click.UsageError(f"there is no file {printable(file)}")
+            raise exits.Failure(exits.DAMAGED, f"{printable(file)}: there is no such file")
     examination = _Examination(**given)
     found: list[FileFound] = []
+    listed = 0
     for file in files:
         one = examination.examine(file)
+        listed += len(one.topics)
         if as_json:
             click.echo(msgspec.json.encode(one))
         else:
@@ -90,6 +92,9 @@ def command(files: tuple[str, ...], as_json: bool, **given: Any) -> int:
             exits.say(f"{one.file} is damaged at {one.damaged.place}: {one.damaged.detail}")
     if sums.damaged:
         return exits.DAMAGED
+    topic = given["topic"]
+    if topic is not None and not listed:  # nothing was looked at, which must not pass for clean
+        raise click.UsageError(f"no topic has {printable(topic)!r} in its name")
     return FINDINGS if sums.findings else exits.FINE
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 FLUSH_S: Final = 0.5
+STRIKES_MAX: Final = 1200  # that are prepared for a chain, unless three expiries need more
+CYCLES_MIN: Final = 3
 
 
 def _check_ports(context: click.Context, parameter: click.Parameter, value: str) -> tuple[int, ...]:
@@ -264,7 +266,15 @@ def _chain(name: str, wanted: _Wanted) -> ChainOptions | None:
     if not DIALECTS[name].has_chain or wanted.capture is not None:
         able = ", ".join(venue for venue, dialect in DIALECTS.items() if dialect.has_chain)
         raise click.UsageError(f"--chain is an invented market, and only for {able}")
-    return ChainOptions(strikes=wanted.chain, cycle_s=wanted.chain_cycle)
+    return ChainOptions(
+        strikes=wanted.chain, cycle_s=wanted.chain_cycle, cycles=_cycles(wanted.chain)
+    )
+
+
+def _cycles(strikes: int) -> int:
+    """Return for how many expiries strikes are prepared: each costs memory from the start on."""
+    listed_a_cycle = max(2, strikes // 6)
+    return max(CYCLES_MIN, (STRIKES_MAX - strikes) // listed_a_cycle)
 
 
 @contextlib.contextmanager
@@ -347,9 +357,11 @@ def _announce(server: SimServer, *, as_json: bool) -> None:
 
 
 def _symbols(exchange: Exchange) -> list[str]:
-    """Return what is traded; of a capture, those symbols that its dialect can tell."""
+    """Return what is traded now; of a capture, those symbols that its dialect can tell."""
     if exchange.world is not None:
-        return [market.spec.name for market in exchange.world.markets]
+        names = [market.spec.name for market in exchange.world.markets]
+        life = getattr(exchange.dialect, "life", None)  # of a chain
+        return names if life is None else [name for name in names if not life.hides(name)]
     found = (exchange.dialect.book_symbol(topic) for topic in _topics(exchange) or ())
     return list(dict.fromkeys(symbol for symbol in found if symbol is not None))
 

@@ -193,7 +193,12 @@ class Inspector:
     def finish(self) -> None:
         """Let what waits for silence have it: the capture is over."""
         now = self._now
-        self._tick(Moment(now.mono_ns + QUIET_NS, now.recv_ns + QUIET_NS))
+        # Frames with data move no clock; where each connection stands, it knows itself.
+        seen = (one.seen_ns or 0 for one in self.connections.values())
+        newest_ns = max(now.mono_ns, *seen, 0)
+        late_ns = newest_ns - now.mono_ns + QUIET_NS
+        self._tick(Moment(now.mono_ns + late_ns, now.recv_ns + late_ns))
+        self.last_ns = newest_ns
 
     def _tick(self, now: Moment) -> None:
         self._now = now

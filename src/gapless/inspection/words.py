@@ -80,7 +80,7 @@ def _value(value: object) -> str:
         more = f", {len(value) - LEVELS_SHOWN} more" if len(value) > LEVELS_SHOWN else ""
         return f"[{shown}{more}]"
     if isinstance(value, float):
-        return f"{value:g}" if value == round(value, 4) else repr(value)
+        return repr(value).removesuffix(".0")  # every digit, as it may be held against others
     return printable(str(value))
 
 

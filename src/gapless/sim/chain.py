@@ -22,6 +22,7 @@ _EXPIRIES: Final = 6
 _LEVELS: Final = 6
 _STEP: Final = 100  # between strikes, in the quote currency
 _MIDDLE: Final = 65_000
+_STAYS_S: Final = 30 * 86_400
 _SILENT_BEYOND: Final = 12  # strikes away from the money that never trade
 
 StrikeState = Literal["unlisted", "created", "open", "settlement", "gone"]
@@ -109,8 +110,13 @@ class Chain:
         self.news = self._plan(expiries)
 
     def expiry_ns(self, name: str, began_ns: int) -> int:
-        """Return when a strike expires, in a chain that began at ``began_ns``."""
-        return began_ns + int(self.strikes[name].cycle * self.options.cycle_s * _SECOND)
+        """Return when a strike expires, in a chain that began at ``began_ns``.
+
+        Those that expire after the last cycle that is prepared have a month more: they stay.
+        """
+        cycle, options = self.strikes[name].cycle, self.options
+        stays_s = _STAYS_S if cycle > options.cycles else 0
+        return began_ns + int((cycle * options.cycle_s + stays_s) * _SECOND)
 
     def take(self, news: News) -> tuple[str, ...]:
         """Let it happen; return the strikes that it changes."""

@@ -61,9 +61,9 @@ __all__ = [
 Number = Annotated[int, Meta(ge=0, lt=2**62)]
 Millis = Annotated[int, Meta(ge=0, lt=2**43)]  # as nanoseconds it fits 64 bits
 # The bounds keep out NaN and the infinities, which a text can spell and JSON cannot.
-Price = Annotated[float, Meta(ge=0, le=1e300)]
-Size = Annotated[float, Meta(ge=0, le=1e300)]
-Finite = Annotated[float, Meta(ge=-1e300, le=1e300)]
+Price = Annotated[float, Meta(ge=0, le=1e30)]
+Size = Annotated[float, Meta(ge=0, le=1e30)]
+Finite = Annotated[float, Meta(ge=-1e30, le=1e30)]
 Level = tuple[Price, Size]
 TextLevels = list[tuple[str, str]]
 

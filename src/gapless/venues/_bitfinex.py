@@ -38,9 +38,9 @@ TOP_LEVELS_MAX: Final = 8
 
 Number = Annotated[int, Meta(ge=0, lt=2**62)]
 Millis = Annotated[int, Meta(ge=0, lt=2**43)]  # as nanoseconds it fits 64 bits
-Real = Annotated[float, Meta(ge=-1e300, le=1e300)]
-Price = Annotated[float, Meta(ge=0, le=1e300)]
-Size = Annotated[float, Meta(ge=0, le=1e300)]
+Real = Annotated[float, Meta(ge=-1e30, le=1e30)]
+Price = Annotated[float, Meta(ge=0, le=1e30)]
+Size = Annotated[float, Meta(ge=0, le=1e30)]
 Crc = Annotated[int, Meta(ge=-(2**31), lt=2**31)]
 
 _Row = tuple[msgspec.Raw, Number, msgspec.Raw]  # price, count, amount

@@ -57,8 +57,8 @@ NAMES_MAX: Final = 20_000  # origins kept for single options, at most
 Number = Annotated[int, Meta(ge=0, lt=2**62)]
 Millis = Annotated[int, Meta(ge=0, lt=2**43)]  # as nanoseconds it fits 64 bits
 # The bounds keep out NaN and the infinities, which a text can spell and JSON cannot.
-Price = Annotated[float, Meta(ge=0, le=1e300)]
-Size = Annotated[float, Meta(ge=0, le=1e300)]
+Price = Annotated[float, Meta(ge=0, le=1e30)]
+Size = Annotated[float, Meta(ge=0, le=1e30)]
 Level = tuple[Price, Size]
 Figure = Annotated[
     str, Meta(pattern=r"^(-?[0-9]{1,40}(\.[0-9]{1,60})?([eE][+-]?[0-9]{1,3})?)?\Z", max_length=110)
@@ -434,7 +434,7 @@ def _float(text: str | None) -> float | None:
     if not text:
         return None
     value = float(text)
-    if abs(value) > 1e300:
+    if abs(value) > 1e30:
         raise DecodeError(f"the number {printable(text)}")
     return value
 

@@ -51,8 +51,8 @@ Millis = Annotated[int, Meta(ge=0, lt=2**43)]  # as nanoseconds it fits 64 bits
 Count = Annotated[int, Meta(ge=1, lt=2**31)]
 Crc = Annotated[int, Meta(ge=-(2**31), lt=2**32)]
 # The bounds keep out NaN and the infinities, which a text can spell and JSON cannot.
-Price = Annotated[float, Meta(ge=-1e300, le=1e300)]
-Size = Annotated[float, Meta(ge=0, le=1e300)]
+Price = Annotated[float, Meta(ge=-1e30, le=1e30)]
+Size = Annotated[float, Meta(ge=0, le=1e30)]
 Figure = Annotated[
     str, Meta(pattern=r"^(-?[0-9]{1,40}(\.[0-9]{1,60})?([eE][+-]?[0-9]{1,3})?)?\Z", max_length=110)
 ]
@@ -502,7 +502,7 @@ def _float(text: str) -> float | None:
     if not text:
         return None
     value = float(text)
-    if abs(value) > 1e300:
+    if abs(value) > 1e30:
         raise DecodeError(f"the number {printable(text)}")
     return value
 

@@ -73,8 +73,8 @@ BEATS: Final = "heartbeats"
 
 Number = Annotated[int, Meta(ge=0, lt=2**62)]
 # The bounds keep out NaN and the infinities, which a text can spell and JSON cannot.
-Price = Annotated[float, Meta(ge=0, le=1e300)]
-Size = Annotated[float, Meta(ge=0, le=1e300)]
+Price = Annotated[float, Meta(ge=0, le=1e30)]
+Size = Annotated[float, Meta(ge=0, le=1e30)]
 
 _BOOK_HEAD: Final = '{"channel":"l2_data"'
 _NUMBER_KEY: Final = '"sequence_num":'

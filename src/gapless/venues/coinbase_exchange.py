@@ -68,8 +68,8 @@ TRADES_MAX: Final = 1000  # past trades in one reply
 
 Number = Annotated[int, Meta(ge=0, lt=2**62)]
 # The bounds keep out NaN and the infinities, which a text can spell and JSON cannot.
-Price = Annotated[float, Meta(ge=0, le=1e300)]
-Size = Annotated[float, Meta(ge=0, le=1e300)]
+Price = Annotated[float, Meta(ge=0, le=1e30)]
+Size = Annotated[float, Meta(ge=0, le=1e30)]
 
 _CHANNELS: Final = frozenset({"level2_batch", "matches", "ticker"})
 _SHARED: Final = {"bbo": "ticker"}

@@ -62,8 +62,9 @@ HEARTBEAT_S: Final = 30  # recommended 30 to 60 s: Usage policy
 
 Number = Annotated[int, Meta(ge=0, lt=2**62)]
 Millis = Annotated[int, Meta(ge=0, lt=2**43)]  # as nanoseconds it fits 64 bits
-Size = Annotated[float, Meta(ge=0)]
-Level = tuple[Literal["new", "change", "delete"], float, Size]
+Real = Annotated[float, Meta(ge=-1e30, le=1e30)]  # combos have negative prices
+Size = Annotated[float, Meta(ge=0, le=1e30)]
+Level = tuple[Literal["new", "change", "delete"], Real, Size]
 
 _BOOK_HEAD: Final = '{"jsonrpc":"2.0","method":"subscription","params":{"channel":"book.'
 _GROUPED: Final = ".none."  # in the topic of a book that comes whole
@@ -96,38 +97,38 @@ class _Grouped(Struct, gc=False):
 
 class _Quote(Struct, gc=False):
     timestamp: Millis
-    best_bid_price: float | None = None
+    best_bid_price: Real | None = None
     best_bid_amount: Size | None = None
-    best_ask_price: float | None = None
+    best_ask_price: Real | None = None
     best_ask_amount: Size | None = None
 
 
 class _Volume(Struct, gc=False):
-    volume: float | None = None
+    volume: Real | None = None
 
 
 class _Greeks(Struct, gc=False):
-    delta: float | None = None
-    gamma: float | None = None
-    vega: float | None = None
-    theta: float | None = None
-    rho: float | None = None
+    delta: Real | None = None
+    gamma: Real | None = None
+    vega: Real | None = None
+    theta: Real | None = None
+    rho: Real | None = None
 
 
 class _Ticker(Struct, gc=False):
     timestamp: Millis
-    last_price: float | None = None
-    mark_price: float | None = None
-    index_price: float | None = None
-    best_bid_price: float | None = None
-    best_ask_price: float | None = None
-    open_interest: float | None = None
-    current_funding: float | None = None
+    last_price: Real | None = None
+    mark_price: Real | None = None
+    index_price: Real | None = None
+    best_bid_price: Real | None = None
+    best_ask_price: Real | None = None
+    open_interest: Real | None = None
+    current_funding: Real | None = None
     stats: _Volume | None = None
-    underlying_price: float | None = None
-    mark_iv: float | None = None
-    bid_iv: float | None = None
-    ask_iv: float | None = None
+    underlying_price: Real | None = None
+    mark_iv: Real | None = None
+    bid_iv: Real | None = None
+    ask_iv: Real | None = None
     greeks: _Greeks | None = None
 
 

@@ -68,9 +68,9 @@ MARKETS_MAX: Final = 4096
 """Markets remembered at most; changes to any beyond are read, and not remembered."""
 
 # The bounds keep out NaN and the infinities, which a text can spell and JSON cannot.
-Price = Annotated[float, Meta(ge=0, le=1e300)]
-Size = Annotated[float, Meta(ge=0, le=1e300)]
-Rate = Annotated[float, Meta(ge=-1e300, le=1e300)]
+Price = Annotated[float, Meta(ge=0, le=1e30)]
+Size = Annotated[float, Meta(ge=0, le=1e30)]
+Rate = Annotated[float, Meta(ge=-1e30, le=1e30)]
 
 _MARKETS: Final = "v4_markets"
 _CHANNELS: Final = frozenset({"v4_orderbook", "v4_trades", _MARKETS})

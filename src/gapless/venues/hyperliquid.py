@@ -60,9 +60,9 @@ _SEEN: Final = "seen in traffic of January 2025"
 Number = Annotated[int, Meta(ge=0, lt=2**62)]
 Millis = Annotated[int, Meta(ge=0, lt=2**43)]  # as nanoseconds it fits 64 bits
 # The bounds keep out NaN and the infinities, which a text can spell and JSON cannot.
-Price = Annotated[float, Meta(ge=0, le=1e300)]
-Size = Annotated[float, Meta(ge=0, le=1e300)]
-Rate = Annotated[float, Meta(ge=-1e300, le=1e300)]
+Price = Annotated[float, Meta(ge=0, le=1e30)]
+Size = Annotated[float, Meta(ge=0, le=1e30)]
+Rate = Annotated[float, Meta(ge=-1e30, le=1e30)]
 
 _CHANNELS: Final = frozenset({"l2Book", "trades", "bbo", "activeAssetCtx"})
 _GREETING: Final = "Websocket connection established."

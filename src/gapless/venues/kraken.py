@@ -76,8 +76,8 @@ PAIRS_MAX: Final = 16_384
 """Pairs whose precision is remembered at most; the venue lists under two thousand."""
 
 Number = Annotated[int, Meta(ge=0, lt=2**62)]
-Price = Annotated[float, Meta(ge=0, le=1e300)]
-Size = Annotated[float, Meta(ge=0, le=1e300)]
+Price = Annotated[float, Meta(ge=0, le=1e30)]
+Size = Annotated[float, Meta(ge=0, le=1e30)]
 Crc = Annotated[int, Meta(ge=0, lt=2**32)]
 Decimals = Annotated[int, Meta(ge=0, le=20)]
 Time = Annotated[datetime, Meta(tz=True)]

@@ -66,9 +66,9 @@ BEAT_NS: Final = 30 * SECOND  # at least once in 60 s is asked for
 
 Number = Annotated[int, Meta(ge=0, lt=2**62)]
 Millis = Annotated[int, Meta(ge=0, lt=2**43)]  # as nanoseconds it fits 64 bits
-Real = Annotated[float, Meta(ge=-1e300, le=1e300)]
-Price = Annotated[float, Meta(ge=0, le=1e300)]
-Size = Annotated[float, Meta(ge=0, le=1e300)]
+Real = Annotated[float, Meta(ge=-1e30, le=1e30)]
+Price = Annotated[float, Meta(ge=0, le=1e30)]
+Size = Annotated[float, Meta(ge=0, le=1e30)]
 Expiry = Annotated[datetime, Meta(tz=True)]
 Side = Literal["buy", "sell"]
 

@@ -69,8 +69,8 @@ _TICK: Final = "docs.kraken.com, Spot WebSocket v1: Ticker"
 _SUB: Final = "docs.kraken.com, Spot WebSocket v1: Subscription status"
 
 Number = Annotated[int, Meta(ge=0, lt=2**62)]
-Price = Annotated[float, Meta(ge=0, le=1e300)]
-Size = Annotated[float, Meta(ge=0, le=1e300)]
+Price = Annotated[float, Meta(ge=0, le=1e30)]
+Size = Annotated[float, Meta(ge=0, le=1e30)]
 Crc = Annotated[int, Meta(ge=0, lt=2**32)]
 _Level = tuple[str, ...]  # price, size, time, and "r" where it is only republished
 
