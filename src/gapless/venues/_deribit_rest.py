@@ -24,7 +24,8 @@ TRADES_MAX: Final = 1000  # past trades in one reply
 
 Number = Annotated[int, Meta(ge=0, lt=2**62)]
 Millis = Annotated[int, Meta(ge=0, lt=2**53)]
-Size = Annotated[float, Meta(ge=0)]
+Real = Annotated[float, Meta(ge=-1e30, le=1e30)]
+Size = Annotated[float, Meta(ge=0, le=1e30)]
 
 STATES: Final[Mapping[str, InstrumentState]] = MappingProxyType(
     {
@@ -61,7 +62,7 @@ class TradeData(Struct, gc=False):
     trade_id: str
     trade_seq: Number
     timestamp: Millis
-    price: float
+    price: Real
     amount: Size
     direction: Literal["buy", "sell"]
 
@@ -86,7 +87,7 @@ class _Instrument(Struct, gc=False):
     instrument_state: str = ""
     expiration_timestamp: Millis | None = None
     creation_timestamp: Millis | None = None
-    strike: float | None = None
+    strike: Real | None = None
     option_type: Literal["call", "put"] | None = None
 
 

@@ -91,8 +91,8 @@ class _BookFrame(Struct, gc=False):
 class _Grouped(Struct, gc=False):
     timestamp: Millis
     change_id: Number
-    bids: list[tuple[float, Size]]
-    asks: list[tuple[float, Size]]
+    bids: list[tuple[Real, Size]]
+    asks: list[tuple[Real, Size]]
 
 
 class _Quote(Struct, gc=False):
