@@ -82,7 +82,7 @@ def _auth(venue: Deribit, params: dict[str, Any], now_ns: int) -> Any:
     grant = params.get("grant_type")
     if grant == "client_signature":
         stamp = params.get("timestamp")
-        # The sheet of the venue accepts clocks within a minute of its own.
+        # The venue accepts clocks within a minute of its own (Authentication).
         if not isinstance(stamp, int) or abs(stamp - now_ns // MS) > 60_000:
             raise RpcError(13004, "invalid_credentials")
     elif grant not in ("client_credentials", "refresh_token"):
