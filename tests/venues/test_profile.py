@@ -17,7 +17,8 @@ from gapless.core.budget import Budget, Window
 from gapless.core.sequence import Numbering
 from gapless.core.stream import SnapshotFrom
 from gapless.core.universe import is_selector
-from gapless.errors import UsageError
+from gapless.errors import DecodeError, UsageError
+from gapless.events import Origin
 from gapless.venues._profile import UNREAD, Confidence, Fact, Profile
 from gapless.venues._registry import load, names
 
@@ -326,3 +327,16 @@ def test_a_symbol_is_refused_or_stays_inside_its_topic(profile, symbol):
 def test_symbols_may_be_in_any_script(profile):
     for name, _, _ in variants(profile):
         assert "币安人生usdt" in profile.topic(name, "币安人生USDT").topic.lower()
+
+
+@every_venue
+def test_a_body_that_nobody_asked_for_is_refused_like_any_other(profile):
+    """An error of another kind would end the feed."""
+    rest = profile.rest
+    assert rest is not None
+    origin = Origin(profile.name, "book", "BTC", "book", "a", 1)
+    for read in (rest.read_snapshot, rest.read_trades):
+        with pytest.raises(DecodeError):
+            read(b"<html>", origin, 0, 0)
+    with pytest.raises(DecodeError):
+        rest.read_instruments(b"<html>")

@@ -18,7 +18,12 @@ from gapless.core.codec import Reading, Stray
 from gapless.core.universe import Instrument
 from gapless.errors import DecodeError, printable
 from gapless.events import BookDelta, BookSnapshot, Event, Levels, Origin, Texts, Ticker, Trade
-from gapless.venues._profile import MS, RestGet
+from gapless.venues._profile import (
+    MS,
+    NoPastTrades,
+    NoSnapshots,
+    RestGet,
+)
 
 __all__ = [
     "CHECKSUM",
@@ -257,24 +262,11 @@ def read_ticker(origin: Origin, payload: bytes, recv_ns: int, mono_ns: int) -> E
     )
 
 
-class BitfinexRest:
+class BitfinexRest(NoSnapshots, NoPastTrades):
     """The lists of pairs.  Past trades are found by time there and not by id."""
 
-    def snapshot(self, symbol: str) -> None:
-        """Return nothing: books begin with a snapshot on the stream."""
-        del symbol
-
-    def read_snapshot(
-        self, body: bytes, origin: Origin, recv_ns: int, mono_ns: int, *, texts: bool = False
-    ) -> BookSnapshot:
-        raise NotImplementedError
-
-    def trades(self, topic: str, symbol: str, first: int, last: int) -> None:
-        """Return nothing: the venue finds past trades by time only."""
-        del topic, symbol, first, last
-
-    def read_trades(self, body: bytes, origin: Origin, recv_ns: int, mono_ns: int) -> list[Trade]:
-        raise NotImplementedError
+    # Books begin with a snapshot on the stream.
+    # Past trades are found by time only.
 
     def instruments(self) -> tuple[RestGet, ...]:
         return (

@@ -46,7 +46,12 @@ from gapless.events import (
     Ticker,
     Trade,
 )
-from gapless.venues._profile import MS, RestGet
+from gapless.venues._profile import (
+    MS,
+    NoPastTrades,
+    NoSnapshots,
+    RestGet,
+)
 
 __all__ = ["COINS", "PAGE", "BybitCodec", "BybitRest", "next_page"]
 
@@ -452,30 +457,17 @@ def _call(request_id: int, op: str, topics: tuple[str, ...]) -> str:
     return _encode({"req_id": str(request_id), "op": op, "args": topics}).decode()
 
 
-class BybitRest:
+class BybitRest(NoSnapshots, NoPastTrades):
     """What is listed.  Trades have no numbers to ask for, and books cannot be joined.
 
     Args:
         queries: What each request asks for, beside the size of the page.
     """
 
+    # Books: the numbers of REST are those of 1,000 levels alone.
+
     def __init__(self, queries: tuple[tuple[tuple[str, str], ...], ...]) -> None:
         self._queries = queries
-
-    def snapshot(self, symbol: str) -> None:
-        """Return nothing: the numbers of REST are those of 1,000 levels alone."""
-        del symbol
-
-    def read_snapshot(
-        self, body: bytes, origin: Origin, recv_ns: int, mono_ns: int, *, texts: bool = False
-    ) -> BookSnapshot:
-        raise NotImplementedError
-
-    def trades(self, topic: str, symbol: str, first: int, last: int) -> None:
-        del topic, symbol, first, last
-
-    def read_trades(self, body: bytes, origin: Origin, recv_ns: int, mono_ns: int) -> list[Trade]:
-        raise NotImplementedError
 
     def instruments(self) -> tuple[RestGet, ...]:
         """Return the requests; each brings `PAGE` instruments at most: see `next_page`."""

@@ -15,8 +15,12 @@ from msgspec import Meta, Struct
 
 from gapless.core.universe import Instrument, InstrumentKind, InstrumentState
 from gapless.errors import DecodeError, printable
-from gapless.events import BookSnapshot, Origin, Trade
-from gapless.venues._profile import MS, RestGet
+from gapless.events import Origin, Trade
+from gapless.venues._profile import (
+    MS,
+    NoSnapshots,
+    RestGet,
+)
 
 __all__ = ["STATES", "DeribitRest", "TradeData", "read_trade"]
 
@@ -129,17 +133,10 @@ def read_trade(
     )
 
 
-class DeribitRest:
+class DeribitRest(NoSnapshots):
     """Past trades by number, and what is listed."""
 
-    def snapshot(self, symbol: str) -> None:
-        """Return nothing: the stream brings its own."""
-        del symbol
-
-    def read_snapshot(
-        self, body: bytes, origin: Origin, recv_ns: int, mono_ns: int, *, texts: bool = False
-    ) -> BookSnapshot:
-        raise NotImplementedError
+    # Books: the stream brings its own.
 
     def trades(self, topic: str, symbol: str, first: int, last: int) -> RestGet:
         """Return the request for the trades from ``first``, `TRADES_MAX` at most."""

@@ -21,8 +21,14 @@ from gapless.core.budget import Window
 from gapless.core.checksum import Checksum, TextLevel
 from gapless.core.universe import Instrument, InstrumentState
 from gapless.errors import DecodeError, printable
-from gapless.events import BookSnapshot, Levels, Origin, Trade
-from gapless.venues._profile import SECOND, Fact, RestGet
+from gapless.events import Levels
+from gapless.venues._profile import (
+    SECOND,
+    Fact,
+    NoPastTrades,
+    NoSnapshots,
+    RestGet,
+)
 
 __all__ = [
     "CHECKSUM",
@@ -125,33 +131,20 @@ _STATES: Final[dict[str, InstrumentState]] = {
 }
 
 
-class KrakenRest:
+class KrakenRest(NoSnapshots, NoPastTrades):
     """The list of pairs.  Past trades are found by time there and not by id.
 
     Args:
         spell: Turns a currency of the list into the dialect's name for it.
     """
 
+    # Books begin with a snapshot on the stream.
+    # Past trades are found by time only.
+
     __slots__ = ("_spell",)
 
     def __init__(self, spell: Callable[[str], str]) -> None:
         self._spell = spell
-
-    def snapshot(self, symbol: str) -> None:
-        """Return nothing: books begin with a snapshot on the stream."""
-        del symbol
-
-    def read_snapshot(
-        self, body: bytes, origin: Origin, recv_ns: int, mono_ns: int, *, texts: bool = False
-    ) -> BookSnapshot:
-        raise NotImplementedError
-
-    def trades(self, topic: str, symbol: str, first: int, last: int) -> None:
-        """Return nothing: the venue finds past trades by time only."""
-        del topic, symbol, first, last
-
-    def read_trades(self, body: bytes, origin: Origin, recv_ns: int, mono_ns: int) -> list[Trade]:
-        raise NotImplementedError
 
     def instruments(self) -> tuple[RestGet, ...]:
         return (RestGet(PAIRS, (), _POOL, 1),)

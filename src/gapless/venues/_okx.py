@@ -35,7 +35,11 @@ from gapless.core.codec import (
 from gapless.core.universe import Instrument, InstrumentKind, InstrumentState
 from gapless.errors import DecodeError, printable
 from gapless.events import Bbo, BookDelta, BookSnapshot, Event, Origin, Texts, Ticker, Trade
-from gapless.venues._profile import MS, RestGet
+from gapless.venues._profile import (
+    MS,
+    NoSnapshots,
+    RestGet,
+)
 
 __all__ = ["FAMILIES_MAX", "SUMMARY", "OkxCodec", "OkxRest", "option_families"]
 
@@ -537,17 +541,10 @@ def _call(op: str, request_id: int, topics: Sequence[str]) -> str:
     return _encode({"id": str(request_id), "op": op, "args": list(args.values())}).decode()
 
 
-class OkxRest:
+class OkxRest(NoSnapshots):
     """Past trades, and what is listed."""
 
-    def snapshot(self, symbol: str) -> None:
-        """Return nothing: no reply can be joined to a chain; subscribing brings a snapshot."""
-        del symbol
-
-    def read_snapshot(
-        self, body: bytes, origin: Origin, recv_ns: int, mono_ns: int, *, texts: bool = False
-    ) -> BookSnapshot:
-        raise NotImplementedError
+    # Books: no reply can be joined to a chain; subscribing brings a snapshot.
 
     def trades(self, topic: str, symbol: str, first: int, last: int) -> RestGet | None:
         """Return the request for the newest trades up to number ``last``, `PAGE` at most."""

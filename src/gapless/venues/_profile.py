@@ -20,7 +20,7 @@ from gapless.core.secrets import Secrets
 from gapless.core.sequence import Numbering
 from gapless.core.stream import SnapshotFrom, TopicSpec
 from gapless.core.universe import Instrument
-from gapless.errors import UsageError
+from gapless.errors import DecodeError, UsageError
 from gapless.events import BookSnapshot, Origin, Trade
 
 __all__ = [
@@ -35,6 +35,8 @@ __all__ = [
     "Fact",
     "LoginMaker",
     "MoreInstruments",
+    "NoPastTrades",
+    "NoSnapshots",
     "Profile",
     "Rest",
     "RestGet",
@@ -197,6 +199,36 @@ class Rest(Protocol):
 
     def read_error(self, body: bytes) -> tuple[int, str] | None:
         """Return code and text of an error body, or `None` if it is not one."""
+
+
+class NoSnapshots:
+    """The part of `Rest` for venues whose books begin in the stream."""
+
+    __slots__ = ()
+
+    def snapshot(self, symbol: str) -> None:
+        """Return nothing: no book is asked for."""
+        del symbol
+
+    def read_snapshot(
+        self, body: bytes, origin: Origin, recv_ns: int, mono_ns: int, *, texts: bool = False
+    ) -> BookSnapshot:
+        """Refuse any body: nobody asked for one."""
+        raise DecodeError("no book of this venue is read over REST")
+
+
+class NoPastTrades:
+    """The part of `Rest` for venues that cannot be asked for past trades by number."""
+
+    __slots__ = ()
+
+    def trades(self, topic: str, symbol: str, first: int, last: int) -> None:
+        """Return nothing: no trades are asked for."""
+        del topic, symbol, first, last
+
+    def read_trades(self, body: bytes, origin: Origin, recv_ns: int, mono_ns: int) -> list[Trade]:
+        """Refuse any body: nobody asked for one."""
+        raise DecodeError("no past trades of this venue are read over REST")
 
 
 class CodecMaker(Protocol):

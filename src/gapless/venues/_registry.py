@@ -37,7 +37,7 @@ def load(name: str) -> Profile:
         module = "_".join(parts[:count])
         if module in modules and name in _profiles(module):
             return _profiles(module)[name]
-    near = difflib.get_close_matches(name, names(), n=3, cutoff=0.3) or list(names())
+    near = difflib.get_close_matches(name, names(), n=3, cutoff=0.5) or list(names())
     raise UsageError(f"no venue {name!r}; did you mean {', '.join(near)}?")
 
 

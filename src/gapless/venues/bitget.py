@@ -43,6 +43,8 @@ from gapless.venues._profile import (
     Channel,
     Endpoints,
     Fact,
+    NoPastTrades,
+    NoSnapshots,
     Profile,
     RestGet,
 )
@@ -446,24 +448,11 @@ _ENDINGS: Final = MappingProxyType(dict(zip(("USDT", "PERP", "USD"), CONTRACTS, 
 # -- requests -------------------------------------------------------------------------------------
 
 
-class BitgetRest:
+class BitgetRest(NoSnapshots, NoPastTrades):
     """What is listed.  Books have no number here, and trades none that could be asked for."""
 
-    def snapshot(self, symbol: str) -> None:
-        """Return nothing: no reply can be joined to a chain; subscribing brings a snapshot."""
-        del symbol
-
-    def read_snapshot(
-        self, body: bytes, origin: Origin, recv_ns: int, mono_ns: int, *, texts: bool = False
-    ) -> BookSnapshot:
-        raise NotImplementedError
-
-    def trades(self, topic: str, symbol: str, first: int, last: int) -> None:
-        """Return nothing: ids of trades have holes, so none is known to be missing."""
-        del topic, symbol, first, last
-
-    def read_trades(self, body: bytes, origin: Origin, recv_ns: int, mono_ns: int) -> list[Trade]:
-        raise NotImplementedError
+    # Books: no reply can be joined to a chain; subscribing brings a snapshot.
+    # Trades: ids of trades have holes, so none is known to be missing.
 
     def instruments(self) -> tuple[RestGet, ...]:
         """Return one request for each market."""

@@ -54,6 +54,8 @@ from gapless.venues._profile import (
     Channel,
     Endpoints,
     Fact,
+    NoPastTrades,
+    NoSnapshots,
     Profile,
     RestGet,
 )
@@ -520,24 +522,11 @@ def _call(kind: str, channel: str, topics: Iterable[str]) -> str:
     return _encode(call).decode()
 
 
-class CoinbaseRest:
+class CoinbaseRest(NoSnapshots, NoPastTrades):
     """What is listed, over REST."""
 
-    def snapshot(self, symbol: str) -> None:
-        """Return nothing: the stream brings its own."""
-        del symbol
-
-    def read_snapshot(
-        self, body: bytes, origin: Origin, recv_ns: int, mono_ns: int, *, texts: bool = False
-    ) -> BookSnapshot:
-        raise NotImplementedError
-
-    def trades(self, topic: str, symbol: str, first: int, last: int) -> None:
-        """Return nothing: past trades are found by time only."""
-        del topic, symbol, first, last
-
-    def read_trades(self, body: bytes, origin: Origin, recv_ns: int, mono_ns: int) -> list[Trade]:
-        raise NotImplementedError
+    # Books: the stream brings its own.
+    # Past trades are found by time only.
 
     def instruments(self) -> tuple[RestGet, ...]:
         """Return the request for every public product."""

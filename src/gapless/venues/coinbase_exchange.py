@@ -51,6 +51,7 @@ from gapless.venues._profile import (
     Channel,
     Endpoints,
     Fact,
+    NoSnapshots,
     Profile,
     RestGet,
 )
@@ -416,17 +417,10 @@ def _call(kind: str, topics: Iterable[str]) -> str:
     return _encode({"type": kind, "channels": named}).decode()
 
 
-class CoinbaseExchangeRest:
+class CoinbaseExchangeRest(NoSnapshots):
     """Past trades by number, and what is listed."""
 
-    def snapshot(self, symbol: str) -> None:
-        """Return nothing: the stream brings its own."""
-        del symbol
-
-    def read_snapshot(
-        self, body: bytes, origin: Origin, recv_ns: int, mono_ns: int, *, texts: bool = False
-    ) -> BookSnapshot:
-        raise NotImplementedError
+    # Books: the stream brings its own.
 
     def trades(self, topic: str, symbol: str, first: int, last: int) -> RestGet:
         """Return the request for the trades up to ``last``, `TRADES_MAX` at most."""

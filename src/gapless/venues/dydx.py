@@ -50,6 +50,8 @@ from gapless.venues._profile import (
     Channel,
     Endpoints,
     Fact,
+    NoPastTrades,
+    NoSnapshots,
     Profile,
     RestGet,
 )
@@ -502,24 +504,11 @@ def _call(kind: str, topic: str) -> str:
     return _encode(call).decode()
 
 
-class DydxRest:
+class DydxRest(NoSnapshots, NoPastTrades):
     """What is listed; books and trades come with the stream."""
 
-    def snapshot(self, symbol: str) -> None:
-        """Return nothing: the stream brings its own, and no number could align another."""
-        del symbol
-
-    def read_snapshot(
-        self, body: bytes, origin: Origin, recv_ns: int, mono_ns: int, *, texts: bool = False
-    ) -> BookSnapshot:
-        raise NotImplementedError
-
-    def trades(self, topic: str, symbol: str, first: int, last: int) -> None:
-        """Return nothing: trades have no numbers."""
-        del topic, symbol, first, last
-
-    def read_trades(self, body: bytes, origin: Origin, recv_ns: int, mono_ns: int) -> list[Trade]:
-        raise NotImplementedError
+    # Books: the stream brings its own, and no number could align another.
+    # Trades have no numbers.
 
     def instruments(self) -> tuple[RestGet, ...]:
         """Return the request for every market."""

@@ -42,6 +42,8 @@ from gapless.venues._profile import (
     Channel,
     Endpoints,
     Fact,
+    NoPastTrades,
+    NoSnapshots,
     Profile,
     RestGet,
 )
@@ -414,24 +416,11 @@ def _ticker(origin: Origin, ctx: _Context, recv_ns: int, mono_ns: int) -> Event:
     )
 
 
-class HyperliquidRest:
+class HyperliquidRest(NoSnapshots, NoPastTrades):
     """What is listed; books and trades come with the stream."""
 
-    def snapshot(self, symbol: str) -> None:
-        """Return nothing: every message is the whole book."""
-        del symbol
-
-    def read_snapshot(
-        self, body: bytes, origin: Origin, recv_ns: int, mono_ns: int, *, texts: bool = False
-    ) -> BookSnapshot:
-        raise NotImplementedError
-
-    def trades(self, topic: str, symbol: str, first: int, last: int) -> None:
-        """Return nothing: trades have no numbers."""
-        del topic, symbol, first, last
-
-    def read_trades(self, body: bytes, origin: Origin, recv_ns: int, mono_ns: int) -> list[Trade]:
-        raise NotImplementedError
+    # Books: every message is the whole book.
+    # Trades have no numbers.
 
     def instruments(self) -> tuple[RestGet, ...]:
         """Return the requests for the perpetuals and for the spot pairs."""

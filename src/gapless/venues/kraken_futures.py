@@ -48,6 +48,8 @@ from gapless.venues._profile import (
     Channel,
     Endpoints,
     Fact,
+    NoPastTrades,
+    NoSnapshots,
     Profile,
     RestGet,
 )
@@ -394,24 +396,11 @@ def _call(event: str, feed: str, topics: tuple[str, ...]) -> str:
     return _encode({"event": event, "feed": feed, "product_ids": products}).decode()
 
 
-class KrakenFuturesRest:
+class KrakenFuturesRest(NoSnapshots, NoPastTrades):
     """The list of products.  Past trades are found by time there and not by number."""
 
-    def snapshot(self, symbol: str) -> None:
-        """Return nothing: books begin with a snapshot on the stream."""
-        del symbol
-
-    def read_snapshot(
-        self, body: bytes, origin: Origin, recv_ns: int, mono_ns: int, *, texts: bool = False
-    ) -> BookSnapshot:
-        raise NotImplementedError
-
-    def trades(self, topic: str, symbol: str, first: int, last: int) -> None:
-        """Return nothing: the venue finds past trades by time only."""
-        del topic, symbol, first, last
-
-    def read_trades(self, body: bytes, origin: Origin, recv_ns: int, mono_ns: int) -> list[Trade]:
-        raise NotImplementedError
+    # Books begin with a snapshot on the stream.
+    # Past trades are found by time only.
 
     def instruments(self) -> tuple[RestGet, ...]:
         return (RestGet("/derivatives/api/v3/instruments", (), "rest", 1),)
