@@ -3,6 +3,8 @@
 import asyncio
 import struct
 
+from gapless.listening import Port
+
 
 class Proxy:
     """Forwards to wherever it is asked to, or refuses."""
@@ -15,12 +17,12 @@ class Proxy:
         self._writers = []
 
     async def __aenter__(self):
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._listening = Port(await asyncio.start_server(self._serve, "127.0.0.1", 0))
+        self.port = self._listening.number
         return self
 
     async def __aexit__(self, *_):
-        self._server.close()
+        await self._listening.close()
         for writer in self._writers:
             writer.transport.abort()
         await asyncio.gather(*self._tasks)

@@ -6,6 +6,8 @@ import hashlib
 import socket
 import struct
 
+from gapless.listening import Port
+
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
@@ -164,7 +166,8 @@ class RawServer:
     async def __aenter__(self):
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: RawPeer(self), "127.0.0.1", 0, ssl=self.tls)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._listening = Port(self._server)
+        self.port = self._listening.number
         return self
 
     def stop(self):
@@ -172,7 +175,7 @@ class RawServer:
         self._server.close()
 
     async def __aexit__(self, *_):
-        self._server.close()
+        await self._listening.close()
         for peer in self.peers:
             peer.transport.abort()
         async with asyncio.timeout(5):

@@ -165,6 +165,19 @@ def test_an_abandoned_socket_is_closed_even_if_nobody_owns_it(listener):
     asyncio.run(scenario())
 
 
+def test_a_socket_is_closed_even_if_abandoning_it_is_cancelled(listener):
+    async def scenario():
+        sock = socket.create_connection(listener.getsockname())
+        task = asyncio.create_task(abandon(sock))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait((task,))
+        assert task.cancelled()
+        assert sock.fileno() == -1
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize(
     ("exc", "stage", "words"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import gc
 import itertools
 import json
 import socket
@@ -384,6 +385,7 @@ def test_a_failure_of_the_engine_is_not_swallowed():
 
     with pytest.raises(ZeroDivisionError):
         asyncio.run(main())
+    gc.collect()  # a socket that was left open would be told here, and fail the test
 
 
 def test_a_capture_over_real_sockets(tmp_path):

@@ -16,6 +16,7 @@ from tests.io.certs import authority, context
 import gapless
 from gapless.errors import NotSynced
 from gapless.events import BookDelta, BookSnapshot, Gap, Resynced, Trade
+from gapless.listening import Port
 from gapless.sim.build import simulate
 from gapless.sim.dialects._base import SimOptions
 from gapless.sim.faults import Fault
@@ -216,14 +217,14 @@ class _TlsFront:
         self._tasks, self._writers = set(), []
 
     async def __aenter__(self):
-        self._server = await asyncio.start_server(
-            self._serve, "127.0.0.1", 0, ssl=context(self._kind)
+        self._listening = Port(
+            await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=context(self._kind))
         )
-        self.port = self._server.sockets[0].getsockname()[1]
+        self.port = self._listening.number
         return self
 
     async def __aexit__(self, *_):
-        self._server.close()
+        await self._listening.close()
         for writer in self._writers:
             writer.transport.abort()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -376,8 +376,14 @@ async def abandon(sock: socket.socket) -> None:
     """
     with suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)
+    cancelled: asyncio.CancelledError | None = None
     for _ in range(TIDY_TURNS):
         if sock.fileno() == -1:
-            return
-        await asyncio.sleep(0)
+            break
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError as error:  # a few turns more: a socket must not be lost
+            cancelled = error
     sock.close()
+    if cancelled is not None:
+        raise cancelled

@@ -12,11 +12,12 @@ import asyncio
 import errno
 import re
 import time
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from aiohttp import WSMsgType, web
 
 from gapless.capture.script import Answers, Connection, Script
+from gapless.listening import Port
 from gapless.sim.server import PortBusy
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class ReplayServer:
         self._answers = script.answers
         self._start_ns = time.monotonic_ns()
         self._runner: web.AppRunner | None = None
+        self._listening: Port | None = None
 
     @property
     def ws_url(self) -> str:
@@ -91,15 +93,17 @@ class ReplayServer:
             app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1
         )
         await runner.setup()
+        # For aiohttp the server of a runner is what makes protocols, and is typed as less.
+        factory: Any = runner.server
         try:
-            await web.TCPSite(runner, self.host, self.port, reuse_address=True).start()
+            self._listening = await Port.open(factory, self.host, self.port)
         except BaseException as error:
             await runner.cleanup()
             if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
                 raise PortBusy(self.host, self.port) from error
             raise
         self._runner = runner
-        self.port = runner.addresses[0][1]
+        self.port = self._listening.number
         return self
 
     async def __aexit__(
@@ -108,6 +112,8 @@ class ReplayServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._listening is not None:
+            await self._listening.close()
         if self._runner is not None:
             await self._runner.cleanup()
 

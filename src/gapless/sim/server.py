@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import msgspec
 from aiohttp import WSMsgType, web
 
+from gapless.listening import Port
 from gapless.sim.exchange import Refused
 from gapless.sim.faults import Fault, FaultInvalid
 
@@ -38,7 +39,6 @@ _TICK_MIN_S: Final = 0.001  # events closer together than this leave in one go
 _TICK_MAX_S: Final = 0.05  # how long a timer that was set meanwhile may wait for the pump
 _CLOSE_WAIT_S: Final = 1.0  # for the peer's answer to a close frame
 _MESSAGE_MAX: Final = 1 << 20  # bytes a client may send in one message
-_BACKLOG: Final = 1024
 _LABEL: Final = {"X-Simulated": "true"}
 
 
@@ -235,7 +235,7 @@ class SimServer:
         self._wires: dict[int, _SocketWire] = {}
         self._serial = 0
         self._runner: web.AppRunner | None = None
-        self._site: web.TCPSite | None = None
+        self._port: Port | None = None
         self._pump_task: asyncio.Task[None] | None = None
 
     @property
@@ -277,16 +277,23 @@ class SimServer:
         trace: TracebackType | None,
     ) -> None:
         pump, self._pump_task = self._pump_task, None
-        self.exchange.close(time.time_ns())
+        try:
+            self.exchange.close(time.time_ns())
+        finally:  # an engine that has failed may fail here again
+            await self._shut(pump)
+        if pump is not None and not pump.cancelled() and (failure := pump.exception()):
+            raise failure
+
+    async def _shut(self, pump: asyncio.Task[None] | None) -> None:
         for wire in list(self._wires.values()):
             wire.finish()
         if pump is not None:
             pump.cancel()
             await asyncio.wait((pump,))
+        if self._port is not None:
+            await self._port.close()
         if self._runner is not None:
             await self._runner.cleanup()
-        if pump is not None and not pump.cancelled() and (failure := pump.exception()):
-            raise failure
 
     async def run(self) -> None:
         """Wait until the server fails, and raise what it failed of; it never ends otherwise."""
@@ -301,34 +308,33 @@ class SimServer:
         while True:
             now_ns = time.time_ns()
             exchange.advance(now_ns)
-            if (now_ns < exchange.outage_until_ns) == (self._site is not None):
+            if (now_ns < exchange.outage_until_ns) == (self._port is not None):
                 await self._mind_port()
             wait_s = (exchange.next_ns - time.time_ns()) / 1e9
             await asyncio.sleep(min(max(wait_s, _TICK_MIN_S), _TICK_MAX_S))
 
     async def _mind_port(self) -> None:
-        if self._site is not None:
-            site, self._site = self._site, None
-            await site.stop()
+        if self._port is not None:
+            port, self._port = self._port, None
+            await port.close()
             return
         try:
             await self._listen()
         except PortBusy:  # somebody was quicker; try again at the next tick
-            self._site = None
+            self._port = None
 
     async def _listen(self) -> None:
         if self._runner is None:
             raise RuntimeError("the server does not run")
-        site = web.TCPSite(self._runner, self.host, self.port, backlog=_BACKLOG, reuse_address=True)
+        # For aiohttp the server of a runner is what makes protocols, and is typed as less.
+        factory: Any = self._runner.server
         try:
-            await site.start()
+            self._port = await Port.open(factory, self.host, self.port)
         except OSError as error:
-            await site.stop()
             if error.errno == errno.EADDRINUSE:
                 raise PortBusy(self.host, self.port) from error
             raise
-        self._site = site
-        self.port = self._runner.addresses[0][1]
+        self.port = self._port.number
 
     # -- connections ----------------------------------------------------------------------------
 
