@@ -107,14 +107,26 @@ def test_a_request_ends_with_the_last_of_its_topics():
     assert requests.outcomes[Outcome.ANSWERED] == 1
 
 
-def test_an_answer_counts_for_the_newest_subscribe_and_what_unsubscribed_before_it():
+def test_an_answer_counts_for_the_newest_subscribe_and_all_that_was_asked_before_it():
     requests = Requests()
     for number, kind in enumerate(["subscribe", "unsubscribe", "subscribe", "unsubscribe"], 1):
         requests.opened(Request(number, kind, "", ("x",)))
         requests.sent(number, number)
     requests.answered("x")
-    assert [r.id for r in requests.overdue(9)] == [1, 4]
-    assert requests.ended(1, Outcome.ANSWERED) is not None
+    assert [r.id for r in requests.overdue(9)] == [4]
+
+
+def test_a_topic_that_is_answered_twice_does_not_answer_for_another():
+    requests = Requests()
+    for number, topics in enumerate([("x", "y"), ("x",), ("x",)], 1):
+        if number == 3:
+            requests.answered("x")
+        requests.opened(Request(number, "subscribe", "", topics))
+        requests.sent(number, number)
+    requests.answered("x")
+    assert [r.topics for r in requests.overdue(9)] == [("x", "y")]
+    requests.answered("y")
+    assert len(requests) == 0
 
 
 @given(st.lists(st.sampled_from(["open", "sent", "answer", "reject", "stray"]), max_size=60))

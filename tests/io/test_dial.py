@@ -8,6 +8,7 @@ import pytest
 from tests.io import certs
 
 from gapless.errors import ConfigError, DialFailed, RateLimited, UsageError
+from gapless.io.clock import SystemClock
 from gapless.io.dial import (
     RETRY_AFTER_NS_MAX,
     USER_TIMEOUT_MS,
@@ -333,3 +334,57 @@ def test_a_file_without_authorities_is_refused(tmp_path, content):
         path.write_bytes(content)
     with pytest.raises(ConfigError):
         tls_context(str(path))
+
+
+# -- addresses that are known ---------------------------------------------------------------------
+
+
+def test_given_addresses_are_tried_in_their_order_and_nobody_is_asked(listener):
+    port = listener.getsockname()[1]
+
+    async def scenario():
+        stages = Stages(SystemClock())
+        given = ("127.0.0.1", "127.0.0.2")
+        sock = await open_socket(
+            "no-such-name.invalid", port, source=None, stages=stages, addresses=given
+        )
+        with sock:
+            return sock.getpeername()[0], stages
+
+    address, stages = asyncio.run(scenario())
+    assert address == "127.0.0.1"
+    assert stages.ns("dns") == 0
+
+
+def test_an_address_that_refuses_is_followed_by_the_next_within_10_ms(listener):
+    port = listener.getsockname()[1]
+    given = ("127.0.0.9", "127.0.0.1")  # the first has the port closed
+
+    async def scenario():
+        took = []
+        for _ in range(11):
+            clock = SystemClock()
+            began_ns = clock.mono_ns()
+            sock = await open_socket(
+                "venue.test", port, source=None, stages=Stages(clock), addresses=given
+            )
+            took.append(clock.mono_ns() - began_ns)
+            assert sock.getpeername()[0] == "127.0.0.1"
+            sock.close()
+        return sorted(took)
+
+    took = asyncio.run(scenario())
+    assert took[5] <= 10_000_000
+
+
+def test_all_given_addresses_refusing_is_a_failure_of_tcp(listener):
+    port = listener.getsockname()[1]
+
+    async def scenario():
+        stages = Stages(SystemClock())
+        given = ("127.0.0.8", "127.0.0.9")
+        with pytest.raises(OSError, match=r"refused|failed|exceptions"):
+            await open_socket("venue.test", port, source=None, stages=stages, addresses=given)
+        return stages.current
+
+    assert asyncio.run(scenario()) == "tcp"

@@ -7,6 +7,7 @@ import os
 import socket
 import struct
 import time
+import warnings
 
 import pytest
 import uvloop
@@ -533,6 +534,115 @@ def test_a_swallowed_syn_costs_the_timeout():
                 await stage.dial(timeout_ns=SECOND // 5)
             assert 0.19 < time.monotonic() - began < 0.4
             assert caught.value.stage == "tcp"
+
+    play(scenario)
+
+
+def leaving_nothing(scenario, **settings):
+    """Run a scenario; what was never closed is told when it is collected, inside `play`."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        play(scenario, **settings)
+    assert [str(warning.message) for warning in told] == []
+
+
+@pytest.mark.parametrize("tls", [None, "good"])
+def test_a_dial_cancelled_after_any_number_of_turns_leaves_nothing(tls):
+    stages = set()
+
+    async def scenario(stage):
+        stage.greet("good")
+        for turns in range(200):
+            connected = []
+            named = {"X-Turns": str(turns)}
+            dial = asyncio.create_task(stage.dial(headers=named, connected=connected.append))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            if dial.done():
+                break
+            answered = [peer for peer in stage.server.peers if peer.upgraded]
+            asked = [peer.headers["x-turns"] for peer in answered]
+            stages.add((bool(connected), str(turns) in asked))
+            dial.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await dial
+        await dial
+
+    leaving_nothing(scenario, tls=certs.context(tls) if tls else None)
+    # Before TCP stood, before the upgrade, and after the peer had said yes.
+    assert stages == {(False, False), (True, False), (True, True)}
+
+
+@pytest.mark.parametrize("loop_factory", [None, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+@pytest.mark.parametrize("tls", [None, "good"])
+def test_a_dial_cancelled_at_the_moment_of_the_upgrade_leaves_nothing(tls, loop_factory):
+    class Offer(dict):
+        def __iter__(self):  # it is looked through once the answer has come
+            moments.append(dial.cancel())
+            return super().__iter__()
+
+    moments = []
+    dial = None
+
+    async def scenario(stage):
+        nonlocal dial
+        chosen = b"Sec-WebSocket-Protocol: x\r\n"
+        stage.server.answer = lambda key: ws.accepting(key, chosen) + GOOD
+        headers = Offer({"Sec-WebSocket-Protocol": "x"})
+        dial = asyncio.create_task(stage.dial(headers=headers))
+        with pytest.raises(asyncio.CancelledError):
+            await dial
+        assert moments == [True]
+
+    leaving_nothing(scenario, tls=certs.context(tls) if tls else None, loop_factory=loop_factory)
+
+
+@pytest.mark.parametrize("loop_factory", [None, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+@pytest.mark.parametrize("tls", [None, "good"])
+def test_a_dial_cancelled_while_the_answer_is_under_way_leaves_nothing(tls, loop_factory):
+    moments = []
+    dial = None
+
+    async def scenario(stage):
+        nonlocal dial
+
+        def answer(key):
+            moments.append(dial.cancel())
+            return ws.accepting(key) + GOOD
+
+        stage.server.answer = answer
+        dial = asyncio.create_task(stage.dial())
+        with pytest.raises(asyncio.CancelledError):
+            await dial
+        assert moments == [True]
+
+    leaving_nothing(scenario, tls=certs.context(tls) if tls else None, loop_factory=loop_factory)
+
+
+def test_a_reset_before_our_request_does_not_spoil_the_next_dial():
+    async def scenario(stage):
+        good, loop = stage.url, asyncio.get_running_loop()
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen()
+            resets = []
+
+            def reset():
+                peer, _ = listener.accept()
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                peer.close()
+                resets.append(peer)
+
+            stage.url = f"ws://127.0.0.1:{listener.getsockname()[1]}/"
+            for number in range(1, 4):
+                with pytest.raises(DialFailed) as caught:
+                    await stage.dial(timeout_ns=SECOND, connected=lambda _: loop.call_soon(reset))
+                assert caught.value.detail == (
+                    "the peer closed the connection instead of answering"
+                )
+                assert len(resets) == number
+        stage.url = good
+        await stage.dial(timeout_ns=SECOND)
 
     play(scenario)
 

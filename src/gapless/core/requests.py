@@ -28,7 +28,7 @@ class Outcome(Enum):
 class _Open:
     request: Request
     deadline_ns: int | None  # `None` until it is sent
-    unanswered: int  # topics that the venue may answer one by one
+    waiting: set[str]  # topics that the venue may answer one by one
 
 
 class Requests:
@@ -52,7 +52,7 @@ class Requests:
         """
         if request.id in self._open:
             raise ValueError(f"request id {request.id} is in use")
-        self._open[request.id] = _Open(request, None, len(set(request.topics)))
+        self._open[request.id] = _Open(request, None, set(request.topics))
         if request.kind == "subscribe":
             self._asking.update(dict.fromkeys(request.topics, request.id))
 
@@ -83,17 +83,17 @@ class Requests:
     def answered(self, topic: str) -> None:
         """Note that the venue answered for one topic; its subscribe ends with the last.
 
-        So does what unsubscribed it before: a venue that names no request answers in order.
+        So does what asked for it or unsubscribed it before, or an answer in order would be taken
+        for one to that: a venue that names no request answers in order.
         """
         request_id = self._asking.get(topic)
         if request_id is None or self._sent(request_id) is None:
             return
         del self._asking[topic]
         for number, entry in list(self._open.items()):
-            before = entry.request.kind == "unsubscribe" and number < request_id
-            if (number == request_id or before) and topic in entry.request.topics:
-                entry.unanswered -= 1
-                if not entry.unanswered:
+            if number <= request_id and topic in entry.waiting:
+                entry.waiting.discard(topic)
+                if not entry.waiting:
                     self.ended(number, Outcome.ANSWERED)
 
     def queued(self, topic: str) -> bool:

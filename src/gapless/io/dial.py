@@ -94,7 +94,7 @@ class Stages:
         """Return how long ``stage`` took, in nanoseconds; 0 if it never ended."""
         return self._spent_ns.get(stage, 0)
 
-    def timings(self, address: str, *, tls: bool) -> DialTimings:
+    def timings(self, address: str, *, tls: bool, local: str = "") -> DialTimings:
         """Return how long the stages took, once the last has ended.
 
         A proxy's handshake cannot be told apart from a TLS handshake through it, so it counts as
@@ -103,6 +103,7 @@ class Stages:
         Args:
             address: The address that answered.
             tls: Whether there was TLS.
+            local: Our own address.
         """
         proxy_ns = self.ns("proxy")
         return DialTimings(
@@ -111,6 +112,7 @@ class Stages:
             tls_ns=self.ns("tls") + (proxy_ns if tls else 0),
             upgrade_ns=self.ns("upgrade"),
             address=address,
+            local=local,
         )
 
 
@@ -319,7 +321,14 @@ def _words(exc: Exception) -> str:
     return printable(words)
 
 
-async def open_socket(host: str, port: int, *, source: str | None, stages: Stages) -> socket.socket:
+async def open_socket(
+    host: str,
+    port: int,
+    *,
+    source: str | None,
+    stages: Stages,
+    addresses: Sequence[str] = (),
+) -> socket.socket:
     """Resolve ``host`` and connect to the first of its addresses that answers.
 
     Both families are tried in turn, each 250 ms after the one before, as RFC 8305 advises.
@@ -329,6 +338,7 @@ async def open_socket(host: str, port: int, *, source: str | None, stages: Stage
         port: TCP port.
         source: Local address to dial from, or `None`.
         stages: Left in stage ``tcp``.
+        addresses: Those of ``host``, in the order to try; if there are any, nobody is asked.
 
     Returns:
         A connected, non-blocking socket that belongs to the caller.
@@ -336,10 +346,16 @@ async def open_socket(host: str, port: int, *, source: str | None, stages: Stage
     Raises:
         OSError: No address was found or none answered; ``stages`` knows which.
     """
-    found = await _resolve(host, port, stages)
+    if addresses:
+        stages.current = "tcp"
+        found: Sequence[AddrInfo] = [info for each in addresses for info in _numeric(each, port)]
+    else:
+        found = await _resolve(host, port, stages)
     local = None if source is None else _numeric(source, 0)
-    sock = await start_connection(found, local_addr_infos=local, happy_eyeballs_delay=STAGGER_S)
+    made = await start_connection(found, local_addr_infos=local, happy_eyeballs_delay=STAGGER_S)
+    sock = _LeavingSocket(made.family, made.type, made.proto, made.detach())
     try:
+        sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
@@ -347,6 +363,27 @@ async def open_socket(host: str, port: int, *, source: str | None, stages: Stage
         sock.close()
         raise
     return sock
+
+
+class _LeavingSocket(socket.socket):
+    """A socket that takes leave of the loop before it closes.
+
+    A transport whose very first write fails closes its socket just after the loop began to watch
+    it.  The loop would then know a descriptor that the next connection gets, and refuse to watch
+    that one, or take it for one that it watches already.
+    """
+
+    __slots__ = ()
+
+    def close(self) -> None:
+        """Close the socket; nobody watches its descriptor after that."""
+        descriptor = self.fileno()
+        if descriptor != -1:
+            with suppress(RuntimeError):  # no loop is left that could watch it
+                loop = asyncio.get_running_loop()
+                loop.remove_reader(descriptor)
+                loop.remove_writer(descriptor)
+        super().close()
 
 
 async def _resolve(host: str, port: int, stages: Stages) -> Sequence[AddrInfo]:

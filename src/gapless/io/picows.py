@@ -64,6 +64,7 @@ from gapless.io.framing import (
     is_close_code,
     parse_close,
 )
+from gapless.io.tcpinfo import TcpInfo, tcp_info
 from gapless.io.transport import DialOptions, DialTimings, Limits, Receiver, Transport
 
 __all__ = ["PicowsConnector"]
@@ -128,12 +129,12 @@ class _Dial:
             self._goal = parse_proxy(options.proxy)
         self._tls = tls_context(options.ca_file) if target.secure else None
         self._socket: socket.socket | None = None
-        self._address = ""
+        self._address = self._local = ""
         self.stages = Stages(clock)
 
     def timings(self) -> DialTimings:
         """Return how long the stages of a finished dial took."""
-        return self.stages.timings(self._address, tls=self._target.secure)
+        return self.stages.timings(self._address, tls=self._target.secure, local=self._local)
 
     async def run(self, transport: _PicowsTransport) -> None:
         """Connect ``transport``, or leave nothing behind.
@@ -144,6 +145,7 @@ class _Dial:
         try:
             await self._connect(transport)
         except BaseException as exc:
+            transport.discard()
             # picows keeps the transport to itself until the upgrade is done.
             if self._socket is not None:
                 await abandon(self._socket)
@@ -181,14 +183,22 @@ class _Dial:
             raise self._failed("upgrade", "the peer closed the connection instead of answering")
 
     async def _open_socket(self, _: object) -> socket.socket:
-        source, proxied = self._options.source, self._options.proxy is not None
+        options, proxied = self._options, self._options.proxy is not None
         try:
-            self._socket = await open_socket(*self._goal, source=source, stages=self.stages)
+            self._socket = await open_socket(
+                *self._goal,
+                source=options.source,
+                stages=self.stages,
+                addresses=() if proxied else options.addresses,
+            )
         except OSError as exc:
             if proxied:
                 raise self._failed("proxy", f"cannot be reached: {exc}") from exc
             raise
         self._address = self._socket.getpeername()[0]
+        self._local = self._socket.getsockname()[0]
+        if options.connected is not None:
+            options.connected(self._address)
         if proxied:
             self.stages.enter("proxy")
         elif self._tls is not None:
@@ -263,6 +273,7 @@ class _PicowsTransport(WSListener):
         self._parser_failed = False
         self._close_sent = False
         self._closed = False
+        self._discarded = False
         self._cause: Exception | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._reaper: asyncio.Task[None] | None = None
@@ -318,12 +329,32 @@ class _PicowsTransport(WSListener):
         self._paused = True
         self._ws.underlying_transport.pause_reading()
 
+    def tcp_info(self) -> TcpInfo | None:
+        """Return what the kernel knows of the connection; `None` where it tells nothing."""
+        if self._closed:
+            return None
+        return tcp_info(self._ws.underlying_transport.get_extra_info("socket"))
+
     def resume(self) -> None:
         """Read again."""
         self._paused = False
         self._read_on()
 
+    def below(self, name: str) -> Any:
+        """Return what the loop knows of the connection: ``socket``, ``ssl_object``; or `None`."""
+        return self._ws.underlying_transport.get_extra_info(name)
+
     # -- what the connector calls -----------------------------------------------------------
+
+    def discard(self) -> None:
+        """End what is upgraded although the dial fails: its deadline passed around then.
+
+        Nothing reads between the upgrade and `release`, so nothing else would notice that the
+        socket is shut.
+        """
+        self._discarded = True
+        if hasattr(self, "_ws"):
+            self.abort()
 
     def release(self) -> None:
         """Deliver what was held, and from now on everything as it comes."""
@@ -361,7 +392,10 @@ class _PicowsTransport(WSListener):
     def on_ws_connected(self, transport: WSTransport) -> None:
         """Take the transport, and read nothing more before `release`."""
         self._ws = transport
-        transport.underlying_transport.pause_reading()
+        if self._discarded:  # the answer was read after the dial had failed
+            self.abort()
+        else:
+            transport.underlying_transport.pause_reading()
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Handle one frame; whole text messages take the short way."""
