@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gapless.core.budget import Budget, Credit, Window
+from gapless.core.budget import Budget, Credit, Window, kept_on_arrival
 
 SECOND = 10**9
 
@@ -40,6 +42,15 @@ def test_a_window_refuses_only_what_would_not_fit(steps, count, per_ns):
         if wait_ns == 0:
             budget.spend(now_ns, units)
             spent.append((now_ns, units))
+
+
+def test_a_use_that_is_heard_of_late_lets_nobody_spend_beyond_the_window():
+    # Another process used two, and wrote that down only after we had used three.
+    budget = Budget(Window(5, 5 * SECOND))
+    budget.spend(10 * SECOND, 3)
+    budget.foreign(6 * SECOND, 2)
+    assert budget.wait_ns(11 * SECOND + SECOND // 2, 2) == 0
+    assert budget.wait_ns(11 * SECOND + SECOND // 2, 4) == 3 * SECOND + SECOND // 2
 
 
 @given(attempts, st.integers(3, 6), st.integers(1, 100))
@@ -128,13 +139,85 @@ def test_more_units_than_a_pool_holds_wait_for_a_full_pool():
 
 def test_a_venue_that_asks_us_to_stay_away_is_obeyed_to_the_nanosecond():
     budget = Budget()
-    budget.close_until(50)
-    budget.close_until(20)  # an earlier time does not open it
-    assert budget.wait_ns(0) == 50
-    assert budget.wait_ns(49) == 1
-    assert budget.wait_ns(50) == 0
+    budget.refused(0, 5 * SECOND, ban=False)
+    budget.refused(0, 2 * SECOND, ban=False, probe=False)  # an earlier time does not open it
+    assert budget.wait_ns(0) == 5 * SECOND
+    assert budget.wait_ns(5 * SECOND - 1) == 1
     with pytest.raises(AssertionError):
-        budget.spend(49)
+        budget.spend(5 * SECOND - 1)
+    assert budget.wait_ns(5 * SECOND) == 0
+
+
+@given(attempts, st.integers(3, 12), st.integers(1, 100))
+def test_taking_is_asking_and_spending_at_once(steps, count, per_ns):
+    budget, spent, now_ns = Budget(Window(count, per_ns)), [], 0
+    for gap_ns, units in steps:
+        now_ns += gap_ns
+        used = sum(n for at, n in spent if now_ns - per_ns < at)
+        assert (budget.take(now_ns, units) == 0) == (used + units <= count)
+        if used + units <= count:
+            spent.append((now_ns, units))
+
+
+@pytest.mark.parametrize("limit", [Window(10, SECOND), Credit(10, 10)])
+def test_optional_uses_leave_a_fifth_to_the_others(limit):
+    budget = Budget(limit)
+    assert [budget.take(0, optional=True) == 0 for _ in range(9)] == [True] * 8 + [False]
+    assert [budget.take(0) == 0 for _ in range(3)] == [True, True, False]
+
+
+def test_the_wait_of_an_optional_use_is_exact():
+    budget = Budget(Window(10, SECOND))
+    for n in range(9):
+        budget.spend(n)
+    assert budget.take(100, optional=True) == SECOND + 1 - 100
+    assert budget.take(SECOND, optional=True) == 1
+    assert budget.take(SECOND + 1, optional=True) == 0
+
+
+def test_an_optional_use_is_not_kept_out_for_good_by_a_limit_of_one():
+    assert Budget(Window(1, SECOND)).take(0, optional=True) == 0
+
+
+def test_what_is_tried_again_and_again_is_spread_once_half_is_used():
+    budget, times, now_ns = Budget(Window(10, SECOND)), [], 0
+    while len(times) < 40:
+        wait_ns = budget.take(now_ns, paced=True)
+        if not wait_ns:
+            times.append(now_ns)
+        now_ns += wait_ns
+    assert times[:5] == [0] * 5
+    waits = [after - before for before, after in itertools.pairwise(times)]
+    assert max(waits) <= SECOND // 5  # unpaced, ten would go at once, and then none for a second
+    for begin_ns in times:
+        assert sum(begin_ns <= at < begin_ns + SECOND for at in times) <= 10
+
+
+def test_after_a_refusal_one_is_let_through_alone_and_decides():
+    budget = Budget()
+    budget.refused(0, SECOND, ban=False)
+    assert budget.take(SECOND) == 0
+    assert budget.probing
+    assert budget.take(SECOND) > 0
+    budget.accepted(2 * SECOND)
+    assert not budget.probing
+    assert budget.take(2 * SECOND) == 0
+
+
+def test_sessions_lost_in_the_last_second_are_counted_for_all_who_share_the_budget():
+    budget = Budget()
+    assert [budget.lost(n * SECOND // 4) for n in range(6)] == [1, 2, 3, 4, 4, 4]
+
+
+def test_a_pool_is_restored_to_what_another_process_has_left_of_it():
+    budget = Budget(Credit(10, 1))
+    budget.foreign(0, 2)
+    budget.restore(3 * SECOND, 0)
+    assert budget.left == 3 * SECOND
+    assert budget.wait_ns(0, 5) == 2 * SECOND
+    budget.restore(9 * SECOND, 0)  # never more than we know of ourselves
+    assert budget.wait_ns(0, 5) == 2 * SECOND
+    assert (budget.size, budget.memory_ns) == (10, 10 * SECOND)
 
 
 def test_no_limits_mean_no_waits():
@@ -158,3 +241,20 @@ def test_the_share_in_use_is_that_of_the_tightest_limit_and_falls_with_time():
 def test_limits_of_nothing_are_refused(kind, numbers):
     with pytest.raises(ValueError, match="positive"):
         kind(*numbers)
+
+
+@given(attempts, st.integers(1, 6), st.lists(st.integers(0, 100_000_000), max_size=60))
+def test_what_is_kept_at_sending_holds_on_arrival_whatever_the_way_takes(steps, count, delays):
+    limit = Window(count, SECOND)
+    spaced = [(gap * 20_000_000, units) for gap, units in steps if units <= count]
+    sent = spend_what_fits(Budget(*kept_on_arrival([limit])), spaced)
+    waits = itertools.chain(delays, itertools.repeat(0))
+    came = sorted((at_ns + next(waits), units) for at_ns, units in sent)
+    for at_ns, _ in came:
+        window = [units for then_ns, units in came if at_ns - SECOND < then_ns <= at_ns]
+        assert sum(window) <= count
+
+
+def test_a_pool_of_credits_is_kept_as_it_is():
+    pool = Credit(10, 5)
+    assert kept_on_arrival([pool]) == (pool,)

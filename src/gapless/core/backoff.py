@@ -5,11 +5,10 @@ venue that accepts and drops us, so the wait depends on how the last session end
 
 * *never upgraded*: full jitter under a growing ceiling, capped low while the outage is young
   (most are over within a minute) and high afterwards;
-* *unstable*: the first redial almost at once, spread by how many sessions this process lost
-  in the last second, then ``U(1/2, 1) * 2**n`` seconds;
-* *limited*: as long as the venue said, and a jitter on top;
+* *unstable*: the first redial almost at once, each a little later than that of the session lost
+  before it, so that two hundred do not come back as one; then ``U(1/2, 1) * 2**n`` seconds;
 * *login*: half a minute, two minutes, then ten at a time: who tries faster is locked out;
-* *policy*: slow probes.
+* *limited*, *busy*, *policy*: not the line's own affair; see `gapless.core.breaker`.
 
 Counts reset after a stretch of useful data, never after a handshake: a venue that accepts
 and drops us would otherwise be dialled in a tight loop.
@@ -37,9 +36,7 @@ class BackoffPolicy:
         young_ns: How long an outage counts as young.
         max_ns: Ceiling of any wait that the venue did not ask for.
         flap_first_ns: Ceiling of the first redial after an upgraded session.
-        flap_each_ns: Added to that ceiling for every session lost in the last second.
-        policy_ns: First wait after a policy close; doubles up to ``policy_max_ns``.
-        policy_max_ns: Ceiling of those waits.
+        flap_each_ns: Added to that redial for every other session lost in the last second.
         login_ns: Least waits after refused logins; the last repeats.  At most a tenth is added.
         steady_after_ns: Useful life after which a session's end lowers the flap count by two:
             whoever serves us for seconds each time is not dialled in a tight loop.
@@ -47,13 +44,11 @@ class BackoffPolicy:
     """
 
     dial_first_ns: int = 250_000_000
-    dial_young_ns: int = 2_500_000_000
-    young_ns: int = 60_000_000_000
+    dial_young_ns: int = 1_500_000_000
+    young_ns: int = 90_000_000_000
     max_ns: int = 30_000_000_000
     flap_first_ns: int = 250_000_000
     flap_each_ns: int = 7_500_000
-    policy_ns: int = 15_000_000_000
-    policy_max_ns: int = 300_000_000_000
     login_ns: tuple[int, ...] = (30_000_000_000, 120_000_000_000, 600_000_000_000)
     steady_after_ns: int = 5_000_000_000
     stable_after_ns: int = 30_000_000_000
@@ -71,7 +66,7 @@ class Backoff:
         rng: Source of jitter.
     """
 
-    __slots__ = ("_dials", "_flaps", "_logins", "_outage_since_ns", "_policies", "_policy", "_rng")
+    __slots__ = ("_dials", "_flaps", "_logins", "_outage_since_ns", "_policy", "_rng")
 
     def __init__(self, policy: BackoffPolicy, rng: Random) -> None:
         self._policy = policy
@@ -79,34 +74,24 @@ class Backoff:
         self._dials = 0
         self._flaps = 0
         self._logins = 0
-        self._policies = 0
         self._outage_since_ns: int | None = None
 
-    def wait_ns(
-        self, ending: Ending, now_ns: int, *, retry_after_ns: int = 0, lost_last_s: int = 1
-    ) -> int:
+    def wait_ns(self, ending: Ending, now_ns: int, *, lost_last_s: int = 1) -> int:
         """Return how long to wait after a session ended, in nanoseconds, and count it.
 
         Args:
             ending: How it ended.
             now_ns: When.
-            retry_after_ns: What the venue asked for, with `Ending.LIMITED`.
             lost_last_s: Sessions that this process lost in the last second, this one included.
         """
         policy, uniform = self._policy, self._uniform_ns
         match ending:
-            case Ending.PLANNED:
+            case Ending.PLANNED | Ending.LIMITED | Ending.BUSY | Ending.POLICY:
                 return 0
-            case Ending.LIMITED:
-                return retry_after_ns + uniform(0, policy.dial_first_ns)
             case Ending.LOGIN:
                 least_ns = policy.login_ns[min(self._logins, len(policy.login_ns) - 1)]
                 self._logins = _next(self._logins)
                 return uniform(least_ns, least_ns + least_ns // 10)
-            case Ending.POLICY:
-                base_ns = min(policy.policy_max_ns, policy.policy_ns << self._policies)
-                self._policies = _next(self._policies)
-                return uniform(base_ns // 2, base_ns)
             case Ending.NEVER_UPGRADED:
                 return self._after_failed_dial_ns(now_ns)
             case Ending.UNSTABLE:
@@ -114,15 +99,16 @@ class Backoff:
                 self._dials = 0
                 flaps, self._flaps = self._flaps, _next(self._flaps)
                 if flaps == 0:
-                    spread_ns = policy.flap_each_ns * lost_last_s
-                    return uniform(0, max(policy.flap_first_ns, spread_ns))
+                    # A window that moves on: under one that only grew, many would come early.
+                    spread_ns = policy.flap_each_ns * (lost_last_s - 1)
+                    return uniform(spread_ns, spread_ns + policy.flap_first_ns)
                 base_ns = min(policy.max_ns, 1_000_000_000 << (flaps - 1))
                 return uniform(base_ns // 2, base_ns)
 
     def useful(self, live_ns: int) -> None:
         """Note that a session brought useful data for ``live_ns`` nanoseconds."""
         if live_ns >= self._policy.stable_after_ns:
-            self._dials = self._flaps = self._logins = self._policies = 0
+            self._dials = self._flaps = self._logins = 0
             self._outage_since_ns = None
         elif live_ns >= self._policy.steady_after_ns:
             self._flaps = max(0, self._flaps - 2)

@@ -17,7 +17,7 @@ from gapless.errors import (
     VenueError,
 )
 
-__all__ = ["POLICY_CLOSES", "Disposition", "Ending", "classify", "disposition"]
+__all__ = ["POLICY_CLOSES", "STAY_AWAY", "Disposition", "Ending", "classify", "disposition"]
 
 POLICY_CLOSES: Final = frozenset({1008, 4001, 4002, 4003, 4004, 4008, 4009, 4029})
 """Close codes that mean *not welcome*; RFC 6455 defines 1008, venues use some of 4000 up."""
@@ -40,9 +40,14 @@ class Ending(Enum):
     NEVER_UPGRADED = "never-upgraded"  # refused, timed out, no route
     UNSTABLE = "unstable"  # was upgraded, and did not last
     LIMITED = "limited"  # the venue named a time to stay away
+    BUSY = "busy"  # too much, no time named: probe gently at first
     LOGIN = "login"  # who we are was not believed: venues call good keys bad for a while
     POLICY = "policy"  # not welcome, no time named: probe slowly
     PLANNED = "planned"  # we ended it ourselves
+
+
+STAY_AWAY: Final = frozenset({Ending.LIMITED, Ending.BUSY, Ending.POLICY})
+"""Endings that concern everybody who leaves by the same address: they open the breaker."""
 
 
 def disposition(error: BaseException) -> Disposition:
@@ -71,7 +76,9 @@ def classify(cause: BaseException | None) -> Ending:
         case RateLimited(status=503, retry_after_ns=None):
             return Ending.NEVER_UPGRADED  # overloaded, not offended
         case RateLimited(retry_after_ns=wait_ns):
-            return Ending.POLICY if wait_ns is None else Ending.LIMITED
+            if wait_ns is not None:
+                return Ending.LIMITED
+            return Ending.BUSY if cause.status == 429 else Ending.POLICY
         case LoginRejected():
             return Ending.LOGIN
         case DialFailed(stage="subscribe" | "login"):
