@@ -1,0 +1,1 @@
+"""Measuring the way to a venue, and judging what was measured."""
