@@ -45,6 +45,8 @@ async def serve(prepared: dict[str, Any]) -> None:
     blocks = [b"".join(frames[i : i + CHUNK]) for i in range(0, len(frames), CHUNK)]
     snapshot = prepared["snapshot"].encode()
     fetched = asyncio.Event()
+    # Redundant lines go side by side, as at a venue: nobody is a block ahead of the others.
+    together = asyncio.Barrier(prepared.get("lines", 1))
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -74,9 +76,11 @@ async def serve(prepared: dict[str, Any]) -> None:
             writer.write(frames[0])
             if prepared["snapshot"] != "{}":
                 await fetched.wait()
+            await together.wait()
             await asyncio.sleep(0.2)  # let the book be proven before the measured part
             writer.write(b"".join(frames[1:CHUNK]))
         for block in blocks if "bare" in head else blocks[1:]:
+            await together.wait()
             writer.write(block)
             await writer.drain()
         await reader.read()

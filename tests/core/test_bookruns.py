@@ -438,13 +438,13 @@ def test_a_follower_that_is_ahead_takes_over_with_its_book(how):
     stream, log = loaded(PLAIN, A, B)
     stream.offer(delta(B, 6, "1.0:2", made_ns=3))
     getattr(stream, how)(A.epoch, "closed", at(100))
-    assert log.kinds == ["BookSnapshot", "Resynced"]
-    image, mark = log.events
-    assert (image.origin, image.mono_ns, image.event_ns) == (B, 100, WALL + 3)
-    assert image.bids == [(1.0, 2.0)]
+    assert log.kinds == ["Resynced", "BookDelta"]
+    mark, change = log.events
+    assert (change.origin, change.mono_ns, change.event_ns) == (B, 100, WALL + 3)
+    assert (change.bids, change.asks) == ([(1.0, 2.0)], [])
     assert (mark.by, mark.blind_ns) == ("line", 0)
     assert stream.readable
-    assert stream.arrived == 3  # nobody sent that snapshot
+    assert stream.arrived == 3  # nobody sent that change
 
 
 def test_a_follower_that_is_behind_takes_over_once_it_has_caught_up():
@@ -482,16 +482,40 @@ def test_a_lead_whose_checksum_fails_is_replaced_at_once_and_subscribed_anew():
     stream, log = loaded(CHECKED, A, B)
     stream.offer(delta(B, 6, "1.5:2", check=check("1.5:2 1.0:1")))
     stream.offer(delta(A, 30, "1.0:0", check=check("1.5:2")))  # it has lost a change
-    assert log.kinds == ["Gap", "BookSnapshot", "Resynced"]
-    assert (log.events[2].by, log.events[2].blind_ns) == ("line", 0)
+    assert log.kinds == ["Resynced", "BookDelta"], "what was wrong was not delivered"
+    assert (log.events[0].by, log.events[0].blind_ns) == ("line", 0)
+    assert log.events[1].bids == [(1.5, 2.0)]
     assert stream.proven().bids() == [(1.5, 2.0), (1.0, 1.0)]
     assert [need.epoch for need in log.needs] == [A.epoch]
     log.clear()
     stream.offer(snapshot(A, 40, "1.5:2", check=check("1.5:2")))
     assert log.events == []
     stream.detach(B.epoch, "closed", at(50))  # and can take over in its turn
-    assert log.kinds == ["BookSnapshot", "Resynced"]
+    assert log.kinds == ["Resynced", "BookDelta"]
+    assert log.events[1].bids == [(1.0, 0.0)]
     assert stream.proven().bids() == [(1.5, 2.0)]
+
+
+def test_a_lead_whose_checksum_fails_waits_for_a_whole_book_that_is_a_little_behind():
+    stream, log = loaded(CHECKED, A, B)
+    stream.offer(delta(B, 5, "1.0:1", made_ns=1, check=check("1.0:1")))
+    stream.offer(delta(A, 6, "1.5:2", made_ns=2, check=check("1.5:2 1.0:1")))
+    stream.offer(delta(A, 7, "1.0:0", made_ns=3, check=7))
+    assert log.kinds == ["BookDelta"]
+    assert stream.proven().bids() == [(1.5, 2.0), (1.0, 1.0)], "as it was proven last"
+    stream.offer(delta(B, 8, "1.5:2", made_ns=2, check=check("1.5:2 1.0:1")))
+    stream.offer(delta(B, 9, "1.0:3", made_ns=4, check=check("1.5:2 1.0:3")))
+    assert log.kinds == ["BookDelta", "BookDelta"]
+    assert stream.proven().bids() == [(1.5, 2.0), (1.0, 3.0)]
+    assert [need.epoch for need in log.needs] == [A.epoch]
+
+
+def test_a_lead_whose_checksum_fails_breaks_the_book_where_no_other_book_is_whole():
+    stream, log = loaded(CHECKED, A)
+    stream.attach(B, at(5))
+    stream.offer(delta(A, 6, "1.5:2", check=7))
+    assert log.kinds == ["Gap"]
+    assert not stream.readable
 
 
 def test_a_follower_whose_checksum_fails_is_subscribed_anew_and_never_takes_over():
@@ -522,7 +546,7 @@ def test_a_follower_that_was_silent_is_proven_by_a_checksum():
     stream.offer(delta(B, 7, "1.0:2", check=check("1.0:2")))
     assert log.needs == []
     stream.detach(A.epoch, "closed", at(8))
-    assert log.kinds == ["BookSnapshot", "Resynced"]
+    assert log.kinds == ["Resynced", "BookDelta"]
     assert stream.readable
 
 
@@ -562,7 +586,7 @@ def test_a_session_whose_snapshot_came_before_the_lead_fell_silent_can():
     stream.attach(B, at(50))
     stream.offer(snapshot(B, 60, "1.0:2"))
     stream.suspect(A.epoch, "silent", at(90), covered_ns=60)
-    assert log.kinds == ["BookSnapshot", "Resynced"]
+    assert log.kinds == ["Resynced", "BookDelta"]
 
 
 def test_a_lead_that_speaks_again_while_its_successor_is_behind_is_doubted():
@@ -586,8 +610,8 @@ def test_a_lead_that_proves_itself_while_its_successor_is_behind_goes_on_leading
     log.clear()
     stream.suspect(A.epoch, "silent", at(8))
     stream.offer(delta(A, 9, "1.0:9", check=check("1.0:9"), made_ns=9))
-    assert log.kinds == ["BookSnapshot", "Resynced"]
-    assert (log.events[0].bids, log.events[1].by) == ([(1.0, 9.0)], "line")
+    assert log.kinds == ["Resynced", "BookDelta"]
+    assert (log.events[1].bids, log.events[0].by) == ([(1.0, 9.0)], "line")
     stream.tick(at(9 + HOLD_NS))
     assert len(log.events) == 2
 
@@ -680,8 +704,9 @@ class Follower:
                 self.gaps += 1
                 self.gapped, self.dark = True, False
             case Resynced():
-                assert event.by == "checksum"
+                assert event.by in {"checksum", "line"}
                 assert not self.gapped
+                assert event.by == "checksum" or not self.dark
                 self.dark = False
             case BookSnapshot():
                 assert not self.dark

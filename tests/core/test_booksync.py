@@ -24,7 +24,8 @@ from tests.core.worlds import (
     trade,
 )
 
-from gapless.core.booksync import ASK_AGAIN_NS, BUFFER_MAX, QUIET_NS, BookStream
+from gapless.core.booksync import ASK_AGAIN_NS, BUFFER_MAX, QUIET_NS
+from gapless.core.kinds import stream_for
 from gapless.core.sequence import Numbering
 from gapless.core.stream import HOLD_NS, REGRESS_NS, SnapshotFrom, Trust
 from gapless.errors import NotSynced
@@ -35,7 +36,7 @@ A, B, C = (origin(n, "book") for n in range(3))
 
 def book_of(topic, *sources):
     log = Log()
-    stream = BookStream(topic, log.events.append, log.needs.append)
+    stream = stream_for(topic, log.events.append, log.needs.append)
     for source in sources:
         stream.attach(source, at(0))
     return stream, log
@@ -1094,7 +1095,7 @@ class Books(RuleBasedStateMachine):
         self.reader = Reader(self.venue, self.topic)
         self.requests: list[tuple[int, int]] = []  # when, and the venue's newest then
         self.log = Log()
-        self.stream = BookStream(self.topic, self.reader, self.log.needs.append)
+        self.stream = stream_for(self.topic, self.reader, self.log.needs.append)
         self.sessions: dict[int, Session] = {}
         self.epochs = 0
 
@@ -1291,6 +1292,12 @@ class ChainBooks(Books):
     largest = 1
 
 
+class CutChainBooks(ChainBooks):
+    """The same with lines that cut at different places."""
+
+    largest = 4
+
+
 class ChainRestBooks(Books):
     """A chain that lines cut differently, and snapshots by request."""
 
@@ -1305,10 +1312,13 @@ class DenseStreamBooks(Books):
 
 TestRestBooks = Books.TestCase
 TestChainBooks = ChainBooks.TestCase
+TestCutChainBooks = CutChainBooks.TestCase
 TestChainRestBooks = ChainRestBooks.TestCase
 TestDenseStreamBooks = DenseStreamBooks.TestCase
 TestRestBooks.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
-TestChainBooks.settings = TestChainRestBooks.settings = TestRestBooks.settings
+TestChainBooks.settings = TestCutChainBooks.settings = TestChainRestBooks.settings = (
+    TestRestBooks.settings
+)
 TestDenseStreamBooks.settings = TestRestBooks.settings
 
 
@@ -1326,7 +1336,7 @@ steps = st.lists(
 def test_one_line_of_two_lost_loses_nothing_repeats_nothing_announces_nothing(topic, steps):
     venue, log = Venue(topic.numbering), Log()
     reader = Reader(venue, topic)
-    stream = BookStream(topic, lambda e: (log.events.append(e), reader(e)), log.needs.append)
+    stream = stream_for(topic, lambda e: (log.events.append(e), reader(e)), log.needs.append)
     from_rest = topic.snapshot is SnapshotFrom.REST
     sessions: list[Session] = []
     opened = 0

@@ -49,3 +49,12 @@ def test_what_came_and_what_is_named_missing_are_everything_up_to_the_newest(num
     assert missing | set(numbers) == set(range(numbers[0], numbers[-1] + 1))
     assert counter.repeats == len(numbers) - len(set(numbers))
     assert counter.checked == len(numbers) - 1
+
+
+def test_only_a_frame_in_order_proves_that_nothing_was_lost_before_it():
+    counter = ConnectionCounter()
+    proven = []
+    for number in (5, 6, 6, 7, 9, 10):
+        counter.follow(number)
+        proven.append(counter.proven)
+    assert proven == [None, 6, None, 7, None, 10]

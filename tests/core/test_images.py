@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from tests.core.worlds import MS, ORDERED, SECOND, UNNUMBERED, WALL, Log, at, bbo, origin
 
-from gapless.core.images import LATELY_MAX, ImageStream
+from gapless.core.images import DOUBT_MAX_NS, LATELY_MAX, WAITING_MAX, ImageStream
 from gapless.core.sequence import Numbering
 from gapless.core.stream import HOLD_NS, REGRESS_NS, Trust
 from gapless.events import Bbo, Event, Gap, Resynced
@@ -268,6 +268,40 @@ def test_what_waits_is_carried_over_when_the_other_line_ends_well():
     assert log.kinds == ["Bbo", "Bbo"]
 
 
+@pytest.mark.parametrize("behind", [True, False], ids=["the other comes", "it does not"])
+def test_everything_that_waits_is_delivered_and_not_the_newest_of_it_alone(behind):
+    stream, log = joining()
+    for number in (2, 3, 4):
+        stream.offer(bbo(B, number, 50 + number))
+    assert numbers(log) == [1]
+    assert stream.arrived == 4
+    if behind:
+        stream.offer(bbo(A, 2, 60))
+        assert not log.gaps
+    else:
+        stream.tick(at(52 + HOLD_NS))
+        assert [gap.cause for gap in log.gaps] == ["a line fell behind"]
+    assert numbers(log) == [1, 2, 3, 4]
+
+
+def test_what_waits_comes_at_once_when_the_other_line_is_retired():
+    stream, log = joining()
+    stream.offer(bbo(B, 2, 55))
+    stream.hand_over(A.epoch, at(60))
+    assert numbers(log) == [1, 2]
+    stream.offer(bbo(B, 3, 65))
+    assert numbers(log) == [1, 2, 3]
+    assert not log.gaps
+
+
+def test_no_more_than_so_many_images_wait():
+    stream, log = joining()
+    for number in range(2, WAITING_MAX + 3):
+        stream.offer(bbo(B, number, 55))
+    assert numbers(log) == list(range(1, WAITING_MAX + 3))
+    assert [gap.cause for gap in log.gaps] == ["a line fell behind"]
+
+
 def greeting():
     """Session A has brought the image made at 5 ns; session B was confirmed at 50 ns."""
     stream, log = images_of(UNNUMBERED, A)
@@ -276,12 +310,33 @@ def greeting():
     return stream, log
 
 
-def test_a_greeting_that_shows_what_we_have_lets_a_session_join_unheard():
+def test_a_greeting_that_shows_what_we_have_is_not_repeated_and_proves_nothing():
     stream, log = greeting()
     stream.offer(bbo(B, None, 55, 1.0, made_ns=54))  # made now, and nothing has changed
     assert log.kinds == ["Bbo"]
     assert stream.duplicates == 1
-    stream.offer(bbo(B, None, 60, 2.0, made_ns=59))
+    stream.offer(bbo(B, None, 60, 2.0, made_ns=59))  # waits for the line that was there before
+    assert log.kinds == ["Bbo"]
+    stream.offer(bbo(A, None, 61, 2.0, made_ns=59))
+    assert log.kinds == ["Bbo", "Bbo"]
+    stream.offer(bbo(B, None, 62, 3.0, made_ns=61))
+    assert log.kinds == ["Bbo", "Bbo", "Bbo"]
+
+
+def test_prices_that_came_back_to_where_they_were_do_not_hide_what_was_between():
+    stream, log = greeting()
+    stream.offer(bbo(B, None, 55, 1.0, made_ns=54))  # the price was 2.0 at 30, and nobody saw it
+    stream.detach(A.epoch, "closed", at(60), covered_ns=20)
+    stream.offer(bbo(B, None, 70, 3.0, made_ns=69))
+    assert log.kinds == ["Bbo", "Gap", "Bbo", "Resynced"]
+    assert log.gaps[0].since_ns <= WALL + 30 <= log.gaps[0].until_ns
+
+
+def test_a_greeting_costs_no_gap_where_the_other_line_was_well_until_then():
+    stream, log = greeting()
+    stream.offer(bbo(B, None, 55, 1.0, made_ns=54))
+    stream.detach(A.epoch, "closed", at(60), covered_ns=58)
+    stream.offer(bbo(B, None, 70, 3.0, made_ns=69))
     assert log.kinds == ["Bbo", "Bbo"]
 
 
@@ -303,6 +358,16 @@ def test_what_waits_is_gone_with_its_session():
     stream.detach(B.epoch, "closed", at(60))
     stream.offer(bbo(A, 3, 70))
     assert [event.last for event in log.events] == [1, 3]
+
+
+def test_what_is_held_back_for_long_says_since_when_and_for_whom():
+    stream, _ = joining()
+    assert stream.held_for(HOLD_NS * 2) is None
+    stream.offer(bbo(B, 2, 55))
+    assert stream.held_for(55 + HOLD_NS - 1) is None
+    assert stream.held_for(55 + HOLD_NS) == (55, [A.epoch])
+    assert stream.held_for(55 + DOUBT_MAX_NS - 1) == (55, [A.epoch])
+    assert stream.held_for(55 + DOUBT_MAX_NS) is None  # nobody is waited for any longer
 
 
 def test_a_line_that_is_half_a_second_behind_is_left_behind_with_a_gap():
@@ -478,8 +543,8 @@ def test_however_two_sessions_race_and_one_ends_each_untimed_image_is_said_once(
     for place, source in enumerate(order):
         if place == end:
             stream.detach(lost.epoch, "closed", at(200))
-        if place < end or source is not lost:
-            sent[source] = min(sent[source] + 1, len(shows) - 1)
+        if (place < end or source is not lost) and sent[source] + 1 < len(shows):
+            sent[source] += 1
             say(stream, (source, shows[sent[source]]))
     assert shown(log) == shows[: len(shown(log))]
     assert not log.gaps

@@ -8,6 +8,7 @@ import pytest
 from tests.core.worlds import Log, spec
 
 from gapless.core.backfill import BackfilledStream
+from gapless.core.bookcuts import BookCutStream
 from gapless.core.bookimages import BookImageStream
 from gapless.core.bookruns import BookRunStream
 from gapless.core.booksync import BookStream
@@ -27,7 +28,7 @@ KINDS = {
     (N.IDENTITY, None): IdentityStream,
     (N.NONE, None): ImageStream,
     (N.DENSE, S.STREAM): BookStream,
-    (N.CHAIN, S.STREAM): BookStream,
+    (N.CHAIN, S.STREAM): BookCutStream,
     (N.ORDERED, S.STREAM): BookRunStream,
     (N.IDENTITY, S.STREAM): BookRunStream,
     (N.NONE, S.STREAM): BookRunStream,

@@ -1,15 +1,22 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from tests.core.worlds import (
+    NAMED,
+    ORDERED,
     TRADES,
+    UNNUMBERED,
     WALL,
     Log,
     at,
+    bbo,
     origin,
     trade,
 )
 
+from gapless.core.kinds import stream_for
 from gapless.core.sequenced import SequencedStream
 from gapless.core.stream import (
     TRANSIT_NS,
@@ -82,3 +89,134 @@ def test_the_base_of_all_streams_takes_no_message():
     stream.detach(A.epoch, "closed", at(2))
     with pytest.raises(NotImplementedError):
         stream.offer(trade(A, 1, 1, 0))
+
+
+@pytest.mark.parametrize("topic", [TRADES, NAMED, UNNUMBERED, ORDERED])
+def test_a_silence_that_the_connection_itself_disproves_is_no_gap(topic):
+    make = bbo if topic.channel in {"bbo", "ticker"} else trade
+    log = Log()
+    stream = stream_for(topic, log.events.append, log.needs.append)
+    stream.attach(A, at(0))
+
+    def say(number, now_ns):
+        numbers = (number,) if make is bbo else (number, number)
+        stream.offer(make(A, *numbers, now_ns, made_ns=now_ns))
+
+    say(1, 10)
+    stream.suspect(A.epoch, "silent", at(500))
+    assert stream.blind
+    stream.vouch(A.epoch, at(600))
+    assert (log.kinds[1:], log.events[-1].by, log.events[-1].blind_ns) == (["Resynced"], "ids", 590)
+    assert stream.trust is Trust.LIVE
+    say(2, 601)
+    assert len(log.kinds) == 3
+    assert not log.gaps
+
+
+def test_nobody_is_vouched_for_who_is_trusted_unknown_or_came_too_late():
+    stream, log = stream_of(A)
+    stream.offer(trade(A, 1, 1, 0))
+    stream.vouch(A.epoch, at(1))
+    stream.vouch(B.epoch, at(1))
+    stream.suspect(A.epoch, "silent", at(2), covered_ns=0)
+    stream.attach(B, at(3))
+    stream.suspect(B.epoch, "silent", at(4))
+    stream.vouch(B.epoch, at(5))
+    assert stream.blind
+    assert log.kinds == ["Trade"]
+
+
+def test_a_suspect_that_speaks_again_while_another_carries_on_is_waited_for_again():
+    stream, log = stream_of(A, B)
+    for source in (A, B):
+        stream.offer(trade(source, 1, 1, 0))
+    stream.suspect(A.epoch, "silent", at(1))
+    stream.offer(trade(A, 2, 2, 2))
+    stream.offer(trade(B, 2, 2, 3))
+    stream.offer(trade(B, 4, 4, 4))
+    assert not log.gaps, "it may bring the third"
+    stream.offer(trade(A, 3, 3, 5))
+    assert [event.last for event in log.events] == [1, 2, 3, 4]
+
+
+# -- a successor that carries on --------------------------------------------------------------
+
+
+def test_who_was_there_when_a_session_was_retired_carries_on_without_a_word():
+    stream, log = stream_of(A)
+    stream.offer(trade(A, 1, 1, 10))
+    stream.attach(B, at(20))
+    stream.hand_over(A.epoch, at(30))
+    stream.detach(A.epoch, "planned", at(40), covered_ns=0)
+    assert not stream.blind
+    stream.offer(trade(B, 2, 2, 50))
+    assert log.kinds == ["Trade", "Trade"]
+
+
+def test_who_came_after_a_session_was_retired_does_not_carry_on():
+    stream, _ = stream_of(A)
+    stream.offer(trade(A, 1, 1, 10))
+    stream.hand_over(A.epoch, at(15))
+    stream.attach(B, at(20))
+    stream.detach(A.epoch, "closed", at(40), covered_ns=15)
+    assert stream.blind
+
+
+def test_a_session_that_is_not_believed_hands_nothing_over():
+    stream, _ = stream_of(A)
+    stream.offer(trade(A, 1, 1, 10))
+    stream.attach(B, at(20))
+    stream.suspect(A.epoch, "silent", at(25), covered_ns=10)
+    stream.hand_over(A.epoch, at(30))
+    stream.hand_over(77, at(30))  # and of one that is unknown there is nothing to say
+    assert stream.blind
+
+
+def test_a_successor_overlaps_once_it_has_brought_what_was_delivered():
+    stream, _ = stream_of(A)
+    stream.offer(trade(A, 1, 1, 10))
+    stream.attach(B, at(20))
+    assert stream.overlaps(B.epoch), "nothing has come since it is there"
+    stream.offer(trade(A, 2, 2, 30))
+    assert not stream.overlaps(B.epoch), "it was there, and has not brought it"
+    stream.offer(trade(B, 2, 2, 40))
+    assert stream.overlaps(B.epoch)
+
+
+def test_nobody_overlaps_who_is_unknown_suspected_or_owes_its_first_word():
+    stream, _ = stream_of(A, B)
+    assert not stream.overlaps(77)
+    assert stream.overlaps(B.epoch)
+    stream.suspect(B.epoch, "silent", at(10))
+    assert not stream.overlaps(B.epoch)
+    speaks = dataclasses.replace(ORDERED, speaks_on_subscribe=True)
+    image, _ = stream_of(A, topic=speaks)
+    assert not image.overlaps(A.epoch), "the venue sends one at once after a subscribe"
+    image.offer(bbo(A, 1, 10))
+    assert image.overlaps(A.epoch)
+
+
+def test_what_a_session_last_brought_is_known_though_another_was_first():
+    stream, _ = stream_of(A, B)
+    assert stream.last_seen(A.epoch) is None
+    first, again = trade(A, 1, 1, 5), trade(B, 1, 1, 7)
+    stream.offer(first)
+    stream.offer(again)
+    assert stream.last_seen(A.epoch) is first
+    assert stream.last_seen(B.epoch) is again
+    assert stream.last_seen_ns(B.epoch) == 7
+    stream.detach(B.epoch, "closed", at(8))
+    assert stream.last_seen(B.epoch) is None
+
+
+@pytest.mark.parametrize("late_ns", [0, 900_000_000])
+def test_a_gap_reaches_back_by_as_much_as_the_session_that_ended_was_late(late_ns):
+    log = Log()
+    stream = stream_for(ORDERED, log.events.append, log.needs.append)
+    stream.attach(A, at(0))
+    came_ns = 5_000_000_000
+    stream.offer(bbo(A, 1, came_ns))  # it bears no time of its own
+    stream.detach(A.epoch, "closed", at(came_ns + 1), covered_ns=came_ns - late_ns)
+    stream.attach(B, at(came_ns + 2))
+    stream.offer(bbo(B, 9, came_ns + 3))
+    assert [gap.since_ns for gap in log.gaps] == [WALL + came_ns - TRANSIT_NS - late_ns]

@@ -239,7 +239,7 @@ class Reader:
         match event:
             case Gap():
                 self._gap(event)
-            case Resynced(by="ids"):
+            case Resynced(by="ids" | "line"):
                 assert not self.gapped
                 assert event.last is not None
                 assert self.covered is not None

@@ -85,6 +85,10 @@ class Book:
             del self._ask_prices[depth:]
         return bids, asks
 
+    def difference(self, other: Book) -> tuple[Levels, Levels]:
+        """Return the bids and the asks that have to be set to make this book the ``other``."""
+        return _difference(self._bids, other._bids), _difference(self._asks, other._asks)
+
     @property
     def crossed(self) -> bool:
         """Whether the best bid is at or above the best ask."""
@@ -105,3 +109,8 @@ def _set(
             sizes[price] = size
         elif sizes.pop(price, None) is not None:
             del prices[bisect_left(prices, price)]
+
+
+def _difference(old: dict[float, float], new: dict[float, float]) -> Levels:
+    gone = [(price, 0.0) for price in old if price not in new]
+    return gone + [(price, size) for price, size in new.items() if old.get(price) != size]

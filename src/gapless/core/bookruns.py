@@ -7,6 +7,8 @@ whole takes over with its book, and otherwise the next snapshot heals.
 
 Where the venue sends checksums, they are computed over each session's book from the venue's own
 digits.  One that fails breaks the book at once: `Gap`, a new subscription, snapshot, `Resynced`.
+If another session's book is whole, that one goes on instead: what it shows otherwise is one
+`BookDelta`, after `Resynced` by ``line``, and no gap, for what failed was not delivered.
 A session that fell silent may have lost something.  Its run is doubted until a checksum that
 covers the whole book agrees, or a new snapshot comes.
 """
@@ -86,7 +88,6 @@ class BookRunStream(Stream):
     """
 
     __slots__ = (
-        "_ask",
         "_broken_since_ns",
         "_heirless_ns",
         "_lead",
@@ -107,11 +108,10 @@ class BookRunStream(Stream):
         self.resyncs = 0
         self.checks = 0
         self.failed = 0
-        self._ask = ask
         self._runs: dict[int, _Run] = {}
         self._lead: int | None = None  # epoch of the session that is delivered, once one was
         self._proven = False  # what was delivered is the venue's book
-        self._made = 0  # snapshots that no session brought: a run's book at a change of lead
+        self._made = 0  # events that no session brought: a run's book at a change of lead
         self._heirless_ns: int | None = None  # the lead is gone, its successor a little behind
         self._broken_since_ns: int | None = None  # a gap is announced, a snapshot not yet here
 
@@ -168,6 +168,7 @@ class BookRunStream(Stream):
         if run is None or source is None:
             return
         if epoch == self._lead and self.readable:
+            self._part(run)
             self._break(run, source.origin, now, cause)
         else:
             self._want(epoch, run, cause, now.mono_ns)
@@ -190,6 +191,13 @@ class BookRunStream(Stream):
                 run.asked_ns = now.mono_ns  # it has a while to speak
         self._take_over(now)
 
+    def vouch(self, epoch: int, now: Moment) -> None:
+        """Note that a suspected session has lost nothing; see `Stream.vouch`."""
+        run, source = self._runs.get(epoch), self.sources.get(epoch)
+        if run is not None and source is not None and not source.trusted:
+            run.doubted = False
+        super().vouch(epoch, now)
+
     def _attached(self, origin: Origin, now: Moment) -> None:
         self._runs[origin.epoch] = _Run(now.mono_ns)
 
@@ -210,6 +218,10 @@ class BookRunStream(Stream):
             and (not self._proven or self._is_sound(epoch))
             for epoch, source in self.sources.items()
         )
+
+    def overlaps(self, epoch: int) -> bool:
+        """Whether a session has a whole book of its own."""
+        return self._is_sound(epoch)
 
     # -- messages ---------------------------------------------------------------------------
 
@@ -239,13 +251,15 @@ class BookRunStream(Stream):
 
     def _change(self, run: _Run, event: BookDelta) -> None:
         """Take a change of the session that leads."""
+        if len(self._runs) > 1 and self.spec.checksum is not None:
+            self._part(run)  # if the change is wrong, what was delivered is still at hand
         event, agrees = self._apply(run, event)
         if agrees is False:
             self._trust_again(event)
             self.dropped += 1
             self._break(run, event.origin, moment(event), "the checksum failed")
         elif not run.doubted:
-            self._deliver(event)
+            self._lead_on(run, event)
         elif agrees and self._covers(run):
             self._speak_again(run, event)
         else:  # nothing says that there were no changes in between
@@ -309,19 +323,37 @@ class BookRunStream(Stream):
         if blind_since_ns is not None:
             self._see_again(event)
             self._resynced(event, "checksum", blind_since_ns)
+        self._lead_on(run, event)
+
+    def _lead_on(self, run: _Run, event: BookDelta) -> None:
+        """Deliver a change of the session that leads."""
+        if self.book is not run.book:
+            self.book.apply(event.bids, event.asks)
         self._deliver(event)
 
+    def _part(self, run: _Run) -> None:
+        """Keep what was delivered apart from what the leading session says next."""
+        if self.book is run.book:
+            self.book = Book()
+            self.book.replace(run.book.bids(), run.book.asks())
+
     def _break(self, run: _Run, origin: Origin, now: Moment, cause: str) -> None:
-        """Announce that the leading book is wrong, and have it replaced."""
+        """Replace the leading book, which is wrong: by another's, or with a gap by a new one."""
+        epoch = origin.epoch
+        others = any(other != epoch and self._is_sound(other) for other in self._runs)
+        if others and self.readable and self.book is not run.book:
+            self._want(epoch, run, cause, now.mono_ns)
+            self._take_over(now)
+            return
         self._gap(origin, now, None, None, cause)
         since_ns = self._blind_since_ns
         self._broken_since_ns = now.mono_ns if since_ns is None else since_ns
         self._blind_since_ns = None
         self._proven = run.whole = False
         self.resyncs += 1
-        self.sources[origin.epoch].joined = True
+        self.sources[epoch].joined = True
         self._take_over(now)
-        self._want(origin.epoch, run, cause, now.mono_ns)
+        self._want(epoch, run, cause, now.mono_ns)
 
     # -- snapshots --------------------------------------------------------------------------
 
@@ -389,15 +421,23 @@ class BookRunStream(Stream):
             return
         if self._blind_since_ns is not None:
             self._gap(origin, now, None, None, self._cause)
-        announced = not self.readable
-        before = (self.book.bids(), self.book.asks())
+        announced, delivered, newest = not self.readable, self.book, self.newest
+        made_ns = None if newest is None else newest.event_ns
         since_ns = self._leads(epoch, run)
-        if not announced and before == (run.book.bids(), run.book.asks()):
+        bids, asks = delivered.difference(run.book)
+        if not announced and not bids and not asks:
             return  # it says what the other has said
-        event = _image(origin, run.newest_ns, run.book, now)
+        if announced or (made_ns is not None and newest_ns < made_ns):  # or the book steps back
+            event = _image(origin, run.newest_ns, run.book, now)
+            self._made += 1
+            self._deliver(event)
+            self._resynced(event, "line", now.mono_ns if since_ns is None else since_ns)
+            return
+        made = now.recv_ns, now.mono_ns, run.newest_ns, None, None
+        change = BookDelta(origin, *made, bids, asks)
         self._made += 1
-        self._deliver(event)
-        self._resynced(event, "line", now.mono_ns if since_ns is None else since_ns)
+        self._resynced(change, "line", now.mono_ns)
+        self._deliver(change)
 
     def _is_sound(self, epoch: int) -> bool:
         run, source = self._runs.get(epoch), self.sources.get(epoch)

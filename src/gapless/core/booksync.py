@@ -21,6 +21,7 @@ from typing import Final
 import msgspec
 
 from gapless.core.book import Book
+from gapless.core.lately import digest
 from gapless.core.sequence import Numbering
 from gapless.core.sequenced import SequencedStream
 from gapless.core.stream import (
@@ -33,7 +34,7 @@ from gapless.core.stream import (
     moment,
 )
 from gapless.errors import NotSynced
-from gapless.events import BookDelta, BookSnapshot, Event, Origin
+from gapless.events import BookDelta, BookSnapshot, Event, Levels, Origin
 
 __all__ = ["BUFFER_MAX", "BookStream"]
 
@@ -42,6 +43,9 @@ BUFFER_MAX: Final = 20_000
 
 QUIET_NS: Final = 1_000_000_000
 """How long a snapshot waits for a first delta to be checked against, in nanoseconds."""
+
+COMPARED: Final = 20
+"""Levels of each side in which a snapshot of what was delivered must agree with the book."""
 
 ASK_AGAIN_NS: Final = 5_000_000_000
 """How long a snapshot may take to come before it is asked for again; doubles with every ask, to
@@ -52,7 +56,6 @@ class BookStream(SequencedStream):
     """Deltas that a snapshot makes into a book."""
 
     __slots__ = (
-        "_ask",
         "_asked_ns",
         "_asks",
         "_bridging",
@@ -73,7 +76,6 @@ class BookStream(SequencedStream):
         self.synced = False
         self.resyncs = 0
         self.stale_snapshots = 0
-        self._ask = ask
         self._asked_ns: int | None = None
         self._asks = 0
         self._bridging = False  # the next delta may begin before the snapshot's number
@@ -134,7 +136,9 @@ class BookStream(SequencedStream):
             self.newest = event
             self.delivered += 1
             self._emit(event)
-        else:
+            if self._lately is not None:
+                self._lately.note(event.last, event)
+        elif self._lately is None or not self._repeated(event, self._lately):
             self._unusual(event)
 
     def snapshot(self, event: BookSnapshot, asked_ns: int, now: Moment) -> None:
@@ -251,6 +255,8 @@ class BookStream(SequencedStream):
         # A session's own snapshots never step back, unless the venue has begun to count anew;
         # nor does its own chain, but for repeats, which bring their old times with them.
         newest = self.newest
+        if newest is not None and (event.last or 0) > (newest.last or 0):
+            return False  # it lies in a hole that was announced: below what is next, and not old
         own = isinstance(event, BookSnapshot) or self.spec.numbering is Numbering.CHAIN
         return super()._renumbered(event) or (
             own
@@ -276,12 +282,11 @@ class BookStream(SequencedStream):
         if first == expected and isinstance(head, BookDelta):
             self._deliver(head)
         elif max(last, first - 1) < expected:
-            self._join(head)
-            self.duplicates += 1
+            self._repeat(head)
         elif isinstance(head, BookSnapshot):
             self._overwrite(head, self._hole_cause())
         elif first < expected and self._trims(head):
-            self._deliver(msgspec.structs.replace(head, first=expected))
+            self._deliver_rest(head, expected)
         elif first < expected and self._cut_elsewhere(head):
             self.duplicates += 1
         else:
@@ -316,6 +321,13 @@ class BookStream(SequencedStream):
             self._take(event)
         if not self.synced:
             self._want(head.origin.epoch, "numbers are missing", now.mono_ns)
+
+    def _contradicted(self, key: int | str, event: Event) -> None:
+        """Break the book: one of two lines is wrong about it, and nobody knows which."""
+        held, self._held = self._held, []
+        self._lose(event, self._dispute(key, event))
+        for each in held:
+            self._take(each)
 
     def _restart(self, event: Event) -> None:
         if isinstance(event, BookDelta):
@@ -352,11 +364,31 @@ class BookStream(SequencedStream):
             self._overwrite(event, self._cause if self.blind else "the venue sent a new snapshot")
 
     def _confirm_or_overwrite(self, event: BookSnapshot, last: int, expected: int) -> None:
-        if self.synced and last == expected - 1:
+        if not self.synced or last != expected - 1:
+            self._overwrite(event, "the venue numbers anew")
+        elif self._shows_the_same(event):
             self._prove_by_ids(event)
             self.duplicates += 1
         else:
-            self._overwrite(event, "the venue numbers anew")
+            cause = f"a snapshot shows another book at {last}"
+            if self.newest is not None and self.newest.origin.epoch != event.origin.epoch:
+                ours = msgspec.structs.replace(event, bids=self.book.bids(), asks=self.book.asks())
+                line = f"{event.origin.line}.{event.origin.epoch}"
+                self._diverge(event, cause, f"ours {digest(ours)}, {line} {digest(event)}")
+            self._overwrite(event, cause)
+
+    def _shows_the_same(self, event: BookSnapshot) -> bool:
+        """Whether a snapshot of the very number that was delivered last agrees with the book.
+
+        The best levels are compared: how deep a snapshot goes is the venue's choice.
+        """
+        bids, asks = self.book.bids(COMPARED), self.book.asks(COMPARED)
+        if len(event.bids) < len(bids) or len(event.asks) < len(asks):
+            return False
+        return (
+            sorted(_sized(event.bids), reverse=True)[:COMPARED] == bids
+            and sorted(_sized(event.asks))[:COMPARED] == asks
+        )
 
     def _others_behind(self, event: BookSnapshot) -> bool:
         epoch = event.origin.epoch
@@ -452,3 +484,7 @@ class BookStream(SequencedStream):
         super()._blinded()
         self._pending = None
         self._buffer.clear()
+
+
+def _sized(levels: Levels) -> Levels:
+    return [(price, size) for price, size in dict(levels).items() if size]

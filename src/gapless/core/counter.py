@@ -19,15 +19,18 @@ class ConnectionCounter:
         checked: Frames compared with the one before.
         holes: How often something was missing.
         repeats: Frames with a number that had come already.
+        proven: The number of the newest frame that follows the one before it, or `None`.  A frame
+            that brings it proves that the connection had lost nothing until then.
     """
 
-    __slots__ = ("_last", "checked", "holes", "repeats")
+    __slots__ = ("_last", "checked", "holes", "proven", "repeats")
 
     def __init__(self) -> None:
         self._last: int | None = None
         self.checked = 0
         self.holes = 0
         self.repeats = 0
+        self.proven: int | None = None
 
     def follow(self, number: int) -> tuple[int, int] | None:
         """Take the next frame's number; return the first and last number missing before it.
@@ -42,8 +45,9 @@ class ConnectionCounter:
             return None
         self.checked += 1
         if number == last + 1:
-            self._last = number
+            self._last = self.proven = number
             return None
+        self.proven = None  # a repeat says nothing of what came since
         if number == last:
             self.repeats += 1
             return None

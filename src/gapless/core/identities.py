@@ -57,8 +57,8 @@ class IdentityStream(Stream):
         ):
             self._unusual(event)
         elif event.id in self._seen:
-            source.seen_ns = event.mono_ns
-            self.duplicates += 1
+            source.seen = event
+            self._repeat(event)
         else:
             self._deliver(event)
 
@@ -81,7 +81,7 @@ class IdentityStream(Stream):
             known.joined = False  # it may have missed something
         source = self._trust_again(event)
         if event.id in self._seen:
-            self.duplicates += 1
+            self._repeat(event)
             # The same session may say the same twice, and prove nothing by it.
             if event.backfilled or self._seen[event.id] != epoch:
                 self._prove(event)
@@ -96,6 +96,14 @@ class IdentityStream(Stream):
             self._give_up(event, moment(event))
             self._unusual(event)
 
+    def _repeat(self, event: Trade) -> None:
+        """Take what was delivered already, and see whether it says the same."""
+        if self._compare(event.id, event):
+            self.duplicates += 1
+        else:
+            self.dropped += 1
+            self._contradicted(event.id, event)
+
     def _prove(self, event: Trade) -> None:
         """Take what a session and those before it have in common."""
         if self._blind_since_ns is not None:
@@ -107,7 +115,7 @@ class IdentityStream(Stream):
         """Deliver what is held of sessions that carry on from what was delivered."""
         for event in [e for e in self._held.values() if e.id in self._seen]:
             del self._held[event.id]
-            self.duplicates += 1
+            self._repeat(event)
             if self._seen[event.id] != event.origin.epoch:
                 self._join(event)
         for event in list(self._held.values()):
@@ -145,3 +153,5 @@ class IdentityStream(Stream):
         self.newest = event
         self.delivered += 1
         self._emit(event)
+        if self._lately is not None:
+            self._lately.note(event.id, event)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gapless.core.backfill import BackfilledStream
+from gapless.core.bookcuts import BookCutStream
 from gapless.core.bookimages import BookImageStream
 from gapless.core.bookruns import BookRunStream
 from gapless.core.booksync import BookStream
@@ -29,6 +30,8 @@ def stream_for(
     match spec.snapshot:
         case SnapshotFrom.EVERY:
             return BookImageStream(spec, emit, ask)
+        case SnapshotFrom.STREAM if spec.numbering is Numbering.CHAIN:
+            return BookCutStream(spec, emit, ask)
         case SnapshotFrom.STREAM | SnapshotFrom.REST if numbered:
             return BookStream(spec, emit, ask)
         case SnapshotFrom.STREAM | SnapshotFrom.REST:

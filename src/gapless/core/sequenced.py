@@ -17,10 +17,11 @@ from typing import Final
 
 import msgspec
 
+from gapless.core.lately import Lately, same
 from gapless.core.sequence import Numbering, Place, place
 from gapless.core.stream import HOLD_NS, NEVER, Moment, Need, Stream, TopicSpec, moment
 from gapless.errors import IllegalTransition
-from gapless.events import Event
+from gapless.events import BookSnapshot, Event
 
 __all__ = ["HELD_MAX", "SequencedStream"]
 
@@ -59,7 +60,9 @@ class SequencedStream(Stream):
             self.newest = event
             self.delivered += 1
             self._emit(event)
-        else:
+            if self._lately is not None:
+                self._lately.note(event.last, event)
+        elif self._lately is None or not self._repeated(event, self._lately):
             self._unusual(event)
 
     def tick(self, now: Moment) -> None:
@@ -79,6 +82,29 @@ class SequencedStream(Stream):
         self._leave_fast_path()
         while self._held:
             self._settle(give_up=True)
+
+    def _repeated(self, event: Event, lately: Lately) -> bool:
+        """Take what another session has just brought: with two lines every second message."""
+        last, epoch = event.last, event.origin.epoch
+        twin = lately.find(last)
+        source = self.sources.get(epoch)
+        if (
+            twin is None
+            or source is None
+            or last is None
+            or not last < self._expect
+            or twin.first != event.first
+            or twin.event_ns != event.event_ns
+            or twin.origin.epoch == epoch
+            or not same(twin, event)
+        ):
+            return False
+        source.trusted = source.joined = True
+        source.seen = event
+        source.number = max(source.number, last)
+        self.duplicates += 1
+        self.races.run(twin.origin.line, event.origin.line, event.mono_ns - twin.mono_ns)
+        return True
 
     def _unusual(self, event: Event) -> None:
         self._leave_fast_path()
@@ -115,17 +141,25 @@ class SequencedStream(Stream):
                 self._settle()
             case Place.OVERLAP if self._trims(event):
                 self._prove_by_ids(event)
-                self._deliver(msgspec.structs.replace(event, first=expected))
+                self._deliver_rest(event, expected)
                 self._settle()
             case Place.DUPLICATE if self._renumbered(event):
                 self._held.clear()
                 self._restart(event)
             case Place.DUPLICATE:
-                self._join(event)  # its numbers reach back to what was delivered
-                self.duplicates += 1
+                self._repeat(event)
             case Place.AHEAD | Place.OVERLAP:
                 self._hold(event)
                 self._settle()
+
+    def _repeat(self, event: Event) -> None:
+        """Take what was delivered already; its numbers reach back to what was."""
+        self._join(event)
+        if event.last is not None and not self._compare(event.last, event):
+            self.dropped += 1
+            self._contradicted(event.last, event)
+        else:
+            self.duplicates += 1
 
     def _trims(self, event: Event) -> bool:
         """Whether a message that begins behind may be cut to what it brings anew."""
@@ -181,15 +215,14 @@ class SequencedStream(Stream):
 
     def _take_held(self, head: Event, expected: int, first: int, last: int) -> None:
         if first != expected and max(last, first - 1) < expected:
-            self._join(head)
-            self.duplicates += 1
-            return
-        if first > expected:
-            self._gap(head.origin, moment(head), expected, first - 1, self._hole_cause())
-            self._see_again(head)
+            self._repeat(head)
         elif first < expected:
-            head = msgspec.structs.replace(head, first=expected)
-        self._deliver(head)
+            self._deliver_rest(head, expected)
+        else:
+            if first > expected:
+                self._gap(head.origin, moment(head), expected, first - 1, self._hole_cause())
+                self._see_again(head)
+            self._deliver(head)
 
     def _ahead(self, head: Event, expected: int) -> bool:
         """Whether a line that is behind may still bring something before ``head``."""
@@ -213,14 +246,25 @@ class SequencedStream(Stream):
             self._resynced(event, "ids", self._blind_since_ns)
         self._see_again(event)
 
+    def _deliver_rest(self, event: Event, expected: int) -> None:
+        """Deliver what of a message has not come yet, and remember it as it was sent."""
+        self._deliver(msgspec.structs.replace(event, first=expected))
+        if self._lately is not None:
+            self._lately.note(event.last, event)
+
     def _deliver(self, event: Event) -> None:
+        lately = self._lately
         if event.first is not None and event.last is not None:
+            if lately is not None and self._next is not None and event.last + 1 < self._next:
+                lately.clear()
             self._next = event.last + 1
             if self._next < event.first:
                 self._reset, self._gone = event, {event.origin.epoch}
         self.newest = event
         self.delivered += 1
         self._emit(event)
+        if lately is not None and not isinstance(event, BookSnapshot):
+            lately.note(event.last, event)
 
     def _blinded(self) -> None:
         self._leave_fast_path()
@@ -231,7 +275,8 @@ class SequencedStream(Stream):
             self._settle()
             if not self._carried():  # what was held says nothing of the future
                 self._blind_since_ns = blind_since_ns
-            self._resume_fast_path()
+        self._leave_fast_path()  # a suspect that speaks again is to be noticed
+        self._resume_fast_path()
 
     def _leave_fast_path(self) -> None:
         if self._expect != NEVER:
@@ -239,7 +284,7 @@ class SequencedStream(Stream):
 
     def _resume_fast_path(self) -> None:
         ready = not self._held and self._gone is None and self._blind_since_ns is None
-        if ready and self._next is not None:
+        if ready and self._next is not None and all(s.trusted for s in self.sources.values()):
             self._expect = self._next
 
 

@@ -22,10 +22,13 @@ from enum import Enum, unique
 from typing import Final, Literal
 
 from gapless.core.checksum import Checksum
+from gapless.core.lately import Lately, digest, same
+from gapless.core.races import Races
 from gapless.core.sequence import Numbering
 from gapless.events import Event, Gap, Origin, Resynced, ResyncedBy
 
 __all__ = [
+    "DOUBT_NS",
     "HOLD_NS",
     "NEVER",
     "Backfill",
@@ -46,6 +49,12 @@ REGRESS_NS: Final = 5_000_000_000
 
 TRANSIT_NS: Final = 250_000_000
 """Time that a message without a time of its own may have been under way, in nanoseconds."""
+
+LATE_MAX_NS: Final = 30_000_000_000
+"""How late a session is believed to have been at most when it ended, in nanoseconds."""
+
+DOUBT_NS: Final = 10_000_000_000
+"""How long a topic counts as gapped after two lines have contradicted each other, nanoseconds."""
 
 NEVER: Final = -1  # no message begins with it: forces the slow path
 
@@ -118,7 +127,7 @@ class Trust(Enum):
     DOWN = "down"
 
 
-NeedKind = Literal["backfill", "resubscribe", "snapshot"]
+NeedKind = Literal["backfill", "diverged", "resubscribe", "snapshot"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,17 +135,19 @@ class Need:
     """Something that a stream asks of the shell.
 
     Args:
-        kind: ``resubscribe`` the topic on session ``epoch``, fetch a ``snapshot``, or ask for
-            missing messages to ``backfill``.
+        kind: ``resubscribe`` the topic on session ``epoch``, fetch a ``snapshot``, ask for
+            missing messages to ``backfill``, or tell that two lines have ``diverged``.
         topic: The venue's name of the topic.
         epoch: The session that shall act, for ``resubscribe``.
         cause: Why, in a few words.
+        evidence: What shows it, for ``diverged``.
     """
 
     kind: NeedKind
     topic: str
     epoch: int
     cause: str
+    evidence: str = ""
 
 
 @dataclass(slots=True)
@@ -145,17 +156,19 @@ class Source:
 
     Attributes:
         attached_ns: Monotonic time since when it does.
-        seen_ns: Monotonic time of its last message that was not simply the next one.
+        seen: Its last message that was not simply the next one.
         trusted: Whether it is believed to carry everything.
+        number: The newest number of those that it brought after another had; `NEVER` if none.
         joined: Whether it is known to carry on from what was delivered.  A session that came
             after another had fallen silent cannot vouch for the time in between.
     """
 
     origin: Origin
     attached_ns: int
-    seen_ns: int | None = None
+    seen: Event | None = None
     trusted: bool = True
     joined: bool = False
+    number: int = NEVER
 
 
 class Stream:
@@ -165,22 +178,33 @@ class Stream:
         spec: The topic.
         emit: Takes every event for the consumer, in order.
         ask: Takes every `Need`.
+
+    Attributes:
+        races: Who of the lines is first; one account may serve many streams.
+        diverged: How often two lines have said different things of the same message.
     """
 
     __slots__ = (
+        "_ask",
         "_blind_since_ns",
         "_cause",
+        "_covered_ns",
+        "_disputed",
+        "_disputed_ns",
         "_emit",
         "_expect",
+        "_lately",
         "_since_ns",
         "backfilled",
         "delivered",
+        "diverged",
         "dropped",
         "duplicates",
         "gaps",
         "missing",
         "newest",
         "out_of_order",
+        "races",
         "sources",
         "spec",
     )
@@ -188,7 +212,6 @@ class Stream:
     def __init__(
         self, spec: TopicSpec, emit: Callable[[Event], None], ask: Callable[[Need], None]
     ) -> None:
-        del ask  # only books need anything; the signature is one for all
         self.spec = spec
         self.sources: dict[int, Source] = {}
         self.newest: Event | None = None
@@ -199,10 +222,17 @@ class Stream:
         self.gaps = 0
         self.missing = 0
         self.backfilled = 0  # missed, fetched and delivered; not among those delivered
+        self.diverged = 0
+        self.races = Races()
+        self._ask = ask
         self._emit = emit
+        self._lately: Lately | None = None  # only while there are lines to compare
+        self._disputed = ""  # what two lines disagreed about last, in words
+        self._disputed_ns = NEVER
         self._expect = NEVER
         self._since_ns: int | None = None  # Unix time since when we have been responsible
         self._blind_since_ns: int | None = None
+        self._covered_ns = NEVER  # until when those that are gone carried everything, monotonic
         self._cause = ""
 
     # -- sources ----------------------------------------------------------------------------
@@ -230,6 +260,36 @@ class Stream:
             self._handed_over(source, now.mono_ns if covered_ns is None else covered_ns)
             self._distrusted(cause, now)
             self._fewer_sources()
+            if len(self.sources) < 2:
+                self._lately = None
+
+    def vouch(self, epoch: int, now: Moment) -> None:
+        """Note that a session which was suspected has lost nothing: its connection proves it.
+
+        For venues that number all that a connection carries.  Whoever had joined carries on, and
+        a silence that was suspected in vain ends without a gap.
+        """
+        source = self.sources.get(epoch)
+        if source is None or source.trusted or not self._has_joined(source):
+            return
+        source.trusted = source.joined = True
+        blind_since_ns, newest = self._blind_since_ns, self.newest
+        self._blind_since_ns = None
+        if blind_since_ns is not None and newest is not None:
+            blind_ns = max(0, now.mono_ns - blind_since_ns)
+            numbers = newest.first, newest.last
+            self._emit(
+                Resynced(source.origin, now.recv_ns, now.mono_ns, None, *numbers, "ids", blind_ns)
+            )
+
+    def hand_over(self, epoch: int, now: Moment) -> None:
+        """Note that a session will be retired: it has carried everything so far.
+
+        Who was there meanwhile carries on without it, though nothing may have come to show it.
+        """
+        source = self.sources.get(epoch)
+        if source is not None:
+            self._handed_over(source, now.mono_ns)
 
     def suspect(self, epoch: int, cause: str, now: Moment, covered_ns: int | None = None) -> None:
         """Note that a session is silent where it should speak; it may have lost messages.
@@ -245,12 +305,29 @@ class Stream:
 
     def last_seen_ns(self, epoch: int) -> int | None:
         """Return when session ``epoch`` last brought this topic, monotonic; `None` if never."""
-        source = self.sources.get(epoch)
-        newest = self.newest
-        seen_ns = None if source is None else source.seen_ns
+        seen = self.last_seen(epoch)
+        return None if seen is None else seen.mono_ns
+
+    def last_seen(self, epoch: int) -> Event | None:
+        """Return what session ``epoch`` last brought of this topic; `None` if nothing."""
+        source, newest = self.sources.get(epoch), self.newest
+        seen = None if source is None else source.seen
         if newest is not None and newest.origin.epoch == epoch:
-            return newest.mono_ns if seen_ns is None else max(seen_ns, newest.mono_ns)
-        return seen_ns
+            return newest if seen is None or seen.mono_ns < newest.mono_ns else seen
+        return seen
+
+    def overlaps(self, epoch: int) -> bool:
+        """Whether a session carries on from what was delivered, or had nothing to bring yet.
+
+        What the venue sends at once after a subscribe must have come.
+        """
+        source, newest = self.sources.get(epoch), self.newest
+        if source is None or not source.trusted:
+            return False
+        if self.spec.speaks_on_subscribe and self.last_seen_ns(epoch) is None:
+            return False
+        quiet = newest is None or newest.mono_ns <= source.attached_ns
+        return quiet or self._has_joined(source)
 
     @property
     def arrived(self) -> int:
@@ -267,13 +344,28 @@ class Stream:
         """The state to show, as far as this topic's own continuity goes."""
         if self.blind:
             return Trust.BLIND
+        if self.disputed:
+            return Trust.GAPPED
         return Trust.LIVE if self.sources else Trust.DOWN
+
+    @property
+    def disputed(self) -> bool:
+        """Whether lines that are still there have contradicted each other a moment ago."""
+        newest = self.newest
+        return (
+            self._disputed_ns != NEVER
+            and len(self.sources) > 1
+            and newest is not None
+            and newest.mono_ns < self._disputed_ns + DOUBT_NS
+        )
 
     @property
     def because(self) -> str:
         """Why the trust is what it is; empty while it is live."""
         if self.blind:
             return self._cause
+        if self.disputed:
+            return self._disputed
         return "" if self.sources else "not subscribed yet"
 
     # -- messages ---------------------------------------------------------------------------
@@ -281,6 +373,14 @@ class Stream:
     def offer(self, event: Event) -> None:
         """Take one message from any source."""
         raise NotImplementedError
+
+    def held_for(self, now_ns: int) -> tuple[int, list[int]] | None:
+        """Return since when something has been held back for long, and for which sessions.
+
+        `None` if nothing is, or if it must not be for longer; otherwise `tick` is not called while
+        any of these sessions may still bring it.
+        """
+        return None
 
     def tick(self, now: Moment) -> None:
         """Act on what time alone decides."""
@@ -302,6 +402,8 @@ class Stream:
             self._since_ns = now.recv_ns
         alone = not self.sources and self._blind_since_ns is None
         source = self.sources[origin.epoch] = Source(origin, now.mono_ns, joined=alone)
+        if len(self.sources) > 1 and self._lately is None:
+            self._lately = Lately()
         return source
 
     def _trust_again(self, event: Event) -> Source:
@@ -310,7 +412,7 @@ class Stream:
         if source is None:  # data may come before the ack of its subscription
             source = self._add(event.origin, moment(event))
         source.trusted = True
-        source.seen_ns = event.mono_ns
+        source.seen = event
         return source
 
     def _has_joined(self, source: Source) -> bool:
@@ -335,6 +437,7 @@ class Stream:
     def _handed_over(self, source: Source, covered_ns: int) -> None:
         """Let those carry on who were there while ``source`` still carried everything."""
         if source.trusted and self._has_joined(source):
+            self._covered_ns = max(self._covered_ns, covered_ns)
             for other in self.sources.values():
                 if other.attached_ns <= covered_ns:
                     other.joined = True
@@ -359,6 +462,70 @@ class Stream:
         self.gaps += gaps
         self.missing += missing
 
+    # -- what several lines say of the same -------------------------------------------------
+
+    def _compare(self, key: int | str | None, event: Event) -> bool:
+        """Hold what a line repeats against what another has brought; whether they agree.
+
+        Messages that the lines have cut differently cannot be compared.
+        """
+        twin = None if self._lately is None else self._lately.find(key)
+        if twin is None or twin.origin.epoch == event.origin.epoch or twin.first != event.first:
+            return True
+        if same(twin, event):
+            self._race(twin, event)
+            return True
+        return False
+
+    def _race(self, twin: Event, event: Event) -> None:
+        """Count that one line brought a message before another did."""
+        self.races.run(twin.origin.line, event.origin.line, event.mono_ns - twin.mono_ns)
+
+    def _dispute(self, key: int | str, event: Event) -> str:
+        """Tell that two lines say different things of one message; return it in words."""
+        twin = None if self._lately is None else self._lately.find(key)
+        if self._lately is None or twin is None:
+            return ""
+        self._lately.forget(key)  # named once, however often it is repeated
+        one, other = (f"{each.origin.line}.{each.origin.epoch}" for each in (twin, event))
+        cause = f"lines {one} and {other} disagree about {key}"
+        self._diverge(event, cause, f"{one} {digest(twin)}, {other} {digest(event)}")
+        return cause
+
+    def _contradicted(self, key: int | str, event: Event) -> None:
+        """Say in the stream itself that what was delivered under ``key`` is disputed.
+
+        It cannot be taken back, and nobody knows which of the two is true.  So the interval in
+        which it was made is announced, as one of which not all was seen.
+        """
+        twin = None if self._lately is None else self._lately.find(key)
+        since_ns = self._unseen_since_ns(event.recv_ns)
+        if twin is not None:
+            made_ns = twin.event_ns
+            since_ns = min(since_ns, twin.recv_ns - TRANSIT_NS if made_ns is None else made_ns)
+        cause = self._dispute(key, event)
+        self.gaps += 1
+        until_ns = event.recv_ns
+        self._emit(
+            Gap(
+                event.origin,
+                until_ns,
+                event.mono_ns,
+                None,
+                None,
+                None,
+                None,
+                cause,
+                min(since_ns, until_ns),
+                until_ns,
+            )
+        )
+
+    def _diverge(self, event: Event, cause: str, evidence: str) -> None:
+        self.diverged += 1
+        self._disputed, self._disputed_ns = cause, event.mono_ns
+        self._ask(Need("diverged", self.spec.topic, event.origin.epoch, cause, evidence))
+
     # -- marks ------------------------------------------------------------------------------
 
     def _unseen_since_ns(self, now_ns: int) -> int:
@@ -366,13 +533,14 @@ class Stream:
 
         The last message's own time counts, where the venue gives one: a later message may
         have been made before that one had reached us.  Where it gives none, `TRANSIT_NS` is
-        allowed for the way here.
+        allowed for the way here, and as much as the session that ended is known to have been late.
         """
         newest = self.newest
         if newest is None:
             return now_ns if self._since_ns is None else self._since_ns
         if newest.event_ns is None:
-            return newest.recv_ns - TRANSIT_NS
+            late_ns = newest.mono_ns - self._covered_ns if self.blind else 0
+            return newest.recv_ns - TRANSIT_NS - (late_ns if 0 < late_ns <= LATE_MAX_NS else 0)
         return min(newest.recv_ns, newest.event_ns)
 
     def _gap(
