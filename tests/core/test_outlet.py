@@ -7,9 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gapless.core.outlet import Outlet, Overflow
+from gapless.core.conflation import ITEMS_MAX, LEVELS_MAX
+from gapless.core.outlet import BEHIND, Outlet, Overflow
 from gapless.errors import SlowConsumer
-from gapless.events import Bbo, Event, Gap, Origin, Resynced, Ticker, Trade
+from gapless.events import (
+    Bbo,
+    BookDelta,
+    BookSnapshot,
+    Event,
+    Gap,
+    Origin,
+    Resynced,
+    Ticker,
+    Trade,
+)
 
 
 def origin(topic: str) -> Origin:
@@ -266,6 +277,135 @@ def test_each_topic_stays_in_order_and_nothing_is_lost_unseen(steps, capacity, o
     for event in put:
         if event.recv_ns in missing and not isinstance(event, Bbo):
             assert event.origin.topic in outlet.dropped
+
+
+def change(number: int, topic: str = "book.X") -> BookDelta:
+    levels = [(float(number % 7), float(number % 3))]
+    return BookDelta(origin(topic), number, number, None, number, number, levels, levels)
+
+
+def test_conflating_merges_the_changes_of_a_book_into_one():
+    outlet = Outlet(1, Overflow.CONFLATE)
+    outlet.put(trade(1))
+    for number in range(1, 5):
+        outlet.put(change(number))
+    assert len(outlet) == 2
+    first, merged = drained(outlet)
+    assert first == trade(1)
+    assert isinstance(merged, BookDelta)
+    assert (merged.first, merged.last) == (1, 4)
+    assert merged.bids == [(1.0, 1.0), (2.0, 2.0), (3.0, 0.0), (4.0, 1.0)]
+    assert (outlet.conflated_total, outlet.dropped_total) == (3, 0)
+
+
+def test_a_change_that_follows_what_was_taken_is_not_merged_any_more():
+    outlet = Outlet(2, Overflow.CONFLATE)
+    for number in range(1, 7):
+        outlet.put(change(number))
+    assert len(outlet) == 3  # two that fitted, and one for the rest
+    assert [(e.first, e.last) for e in drained(outlet)] == [(1, 1), (2, 2), (3, 6)]
+    outlet.put(change(7))
+    outlet.put(change(8))
+    assert [(e.first, e.last) for e in drained(outlet)] == [(7, 7), (8, 8)]
+
+
+def test_marks_of_a_book_that_is_conflated_keep_their_place():
+    outlet = Outlet(1, Overflow.CONFLATE)
+    outlet.put(trade(1))
+    snapshot = BookSnapshot(origin("book.X"), 9, 9, None, 9, 9, [(1.0, 1.0)], [])
+    resynced = Resynced(origin("book.X"), 9, 9, None, 9, 9, "snapshot", 1)
+    lost = gap(5, 1, "book.X")
+    for event in (change(1), change(2), lost, snapshot, resynced, change(10), change(11)):
+        outlet.put(event)
+    taken = drained(outlet)[1:]
+    assert taken[1:4] == [lost, snapshot, resynced]
+    assert [(taken[i].first, taken[i].last) for i in (0, 4)] == [(1, 2), (10, 11)]
+
+
+def test_a_book_that_changes_too_much_is_dropped_and_marked_behind_what_was_merged():
+    outlet = Outlet(1, Overflow.CONFLATE)
+    outlet.put(trade(1))
+    for number in range(1, LEVELS_MAX + 2):
+        at = [(float(number), 1.0)]
+        outlet.put(BookDelta(origin("book.X"), number, number, None, number, number, at, []))
+    outlet.put(change(LEVELS_MAX + 2))
+    lost = outlet.dropped["book.X"]
+    assert (lost.first, lost.last) == (LEVELS_MAX + 1, LEVELS_MAX + 2)
+    assert [(e.first, e.last) for e in drained(outlet)[1:]] == [(1, LEVELS_MAX)]
+
+
+def test_a_book_that_is_healed_in_vain_again_and_again_fills_no_memory():
+    outlet = Outlet(65_536, Overflow.CONFLATE)
+
+    def heal():
+        for topic in list(outlet.dropped):
+            if outlet.release(topic) is not None:
+                for number in range(3):  # a gap, the whole book, and that it is whole again
+                    outlet.force(gap(number, 1, topic))
+
+    outlet.on_room = heal
+    for number in range(BEHIND):
+        outlet.put(trade(number))
+    longest = 0
+    for number in range(5 * BEHIND):  # one is taken while a topic brings more than a slot holds
+        for part in range(0, 2 * ITEMS_MAX, 2):
+            outlet.put(change(number * 100 + part))
+            outlet.put(gap(number * 100 + part + 1, 1, "book.X"))
+        outlet.take()
+        longest = max(longest, len(outlet))
+    assert outlet.dropped_total > BEHIND
+    assert longest <= 2 * BEHIND
+
+
+def test_conflating_begins_before_thousands_of_old_events_wait():
+    outlet = Outlet(65_536, Overflow.CONFLATE)
+    for number in range(1, 5 * BEHIND):
+        outlet.put(change(number))
+        outlet.put(trade(number))
+    assert [e for e in drained(outlet) if isinstance(e, Trade)][-1] == trade(5 * BEHIND - 1)
+    assert outlet.dropped_total == 0  # trades are kept as long as they fit
+    assert outlet.conflated_total > 3 * BEHIND
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("bbcqtx"), st.integers(0, 3)), max_size=120),
+    st.integers(1, 6),
+)
+def test_conflated_books_go_on_without_a_hole_and_the_bound_holds(steps, capacity):
+    outlet = Outlet(capacity, Overflow.CONFLATE)
+    taken: list[Event] = []
+    for number, (step, reads) in enumerate(steps, start=1):
+        match step:
+            case "b" | "c":
+                topic = f"book.{step}"
+                before = sum(s == step for s, _ in steps[: number - 1])
+                levels = [(float(number % 5), float(number % 3))]
+                outlet.put(
+                    BookDelta(
+                        origin(topic), number, number, None, before + 1, before + 1, levels, []
+                    )
+                )
+            case "q":
+                outlet.put(bbo(number))
+            case _:
+                outlet.put(trade(number))
+        assert len(outlet) <= capacity + 4  # a slot for each topic at most
+        waiting = min(len(outlet), reads if step == "x" else 0)
+        taken += [event for _ in range(waiting) if (event := outlet.take()) is not None]
+    taken += drained(outlet)
+    for step in "bc":
+        expected, book = 1, {}
+        for event in taken:
+            if event.origin.topic == f"book.{step}":
+                assert isinstance(event, BookDelta)
+                assert event.first == expected
+                assert event.last is not None
+                expected = event.last + 1
+                book.update(event.bids)
+        assert expected == 1 + sum(s == step for s, _ in steps)
+        numbers = [n for n, (s, _) in enumerate(steps, start=1) if s == step]
+        assert book == {float(n % 5): float(n % 3) for n in numbers}
+    assert set(outlet.dropped) <= {"trades.X"}
 
 
 # -- block --------------------------------------------------------------------------------------

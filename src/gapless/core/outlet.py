@@ -3,6 +3,10 @@
 A consumer that falls behind must not slow the socket down: the venue would disconnect us, and
 then everybody loses.  The default policy therefore drops and marks: what did not fit is named
 by a `Gap`, and books get a fresh snapshot once there is room again.
+
+A consumer that wants the newest state rather than every step conflates: once it is behind, what
+waits of one topic is combined (`gapless.core.conflation`).  The order within a topic is kept;
+between topics it is not, since a combined event stands where the oldest stood that it combines.
 """
 
 from __future__ import annotations
@@ -11,11 +15,17 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, unique
+from typing import Final
 
+from gapless.core.conflation import Slot, conflatable
 from gapless.errors import SlowConsumer
-from gapless.events import Bbo, BookSnapshot, Event, Gap, Resynced, Ticker, Trade
+from gapless.events import BookSnapshot, Event, Gap, Resynced, Trade
 
-__all__ = ["Dropped", "Outlet", "Overflow"]
+__all__ = ["BEHIND", "Dropped", "Outlet", "Overflow"]
+
+BEHIND: Final = 1024
+"""Events that wait at most before `Overflow.CONFLATE` begins to combine, whatever fits: who wants
+the newest state does not want thousands of old ones first."""
 
 
 @unique
@@ -23,7 +33,7 @@ class Overflow(Enum):
     """What happens when the queue is full."""
 
     DROP_AND_MARK = "drop-and-mark"  # drop the newest, and say so in the stream
-    CONFLATE = "conflate"  # keep only the newest image of a topic; mark everything else
+    CONFLATE = "conflate"  # newest images, merged book changes; drop and mark trades
     BLOCK = "block"  # stop reading the sockets until there is room
     FAIL = "fail"  # raise `SlowConsumer` in the consumer
 
@@ -67,7 +77,7 @@ class Outlet:
     """A queue of events with a bound.
 
     Args:
-        capacity: Most events held.
+        capacity: Most events held; conflating, one slot for each topic besides.
         overflow: What happens beyond.
 
     Attributes:
@@ -76,15 +86,20 @@ class Outlet:
         on_full: Called when something did not fit.
         dropped: What was lost, by topic, until `on_room` has dealt with it.
         dropped_total: Events lost, of all topics.
+        conflated_total: Events that others stood for when they were taken.
         failed: Whether `Overflow.FAIL` has struck; nothing that came later is ever given.
     """
 
     __slots__ = (
+        "_behind",
+        "_behind_at",
         "_blocked",
         "_capacity",
-        "_images",
         "_overflow",
         "_queue",
+        "_slots",
+        "_unhealed",
+        "conflated_total",
         "dropped",
         "dropped_total",
         "failed",
@@ -98,20 +113,25 @@ class Outlet:
             raise ValueError("an outlet needs room for one event at least")
         self._capacity = capacity
         self._overflow = overflow
-        self._queue: deque[Event] = deque()
-        self._images: dict[str, Event] = {}  # newest image of each conflated topic
+        self._queue: deque[Event | Slot] = deque()
+        conflates = overflow is Overflow.CONFLATE
+        self._behind_at = min(capacity, BEHIND) if conflates else capacity
+        self._behind = False  # `Overflow.CONFLATE` combines, until half of that has been taken
+        self._slots: dict[str, Slot] = {}  # of each topic, the one that may still grow
+        self._unhealed = 0  # events to take before what was dropped since is dealt with
         self._blocked = False  # `Overflow.BLOCK` has struck, and there was no room since
         self.on_item: Callable[[], None] | None = None
         self.on_room: Callable[[], None] | None = None
         self.on_full: Callable[[], None] | None = None
         self.dropped: dict[str, Dropped] = {}
         self.dropped_total = 0
+        self.conflated_total = 0
         self.failed = False
 
     def put(self, event: Event) -> None:
         """Take one event, or deal with it as the policy says."""
         queue = self._queue
-        if len(queue) >= self._capacity or self.dropped or self._images:
+        if len(queue) >= self._behind_at or self.dropped or self._behind:
             self._unusual(event)
             return
         queue.append(event)
@@ -126,14 +146,19 @@ class Outlet:
         """
         queue = self._queue
         if not queue:
-            if self._images:
-                return self._images.pop(next(iter(self._images)))
             if self.failed:
                 raise SlowConsumer(self._capacity)
             self._make_room()
-            return queue.popleft() if queue else None
+            if not queue:
+                return None
         event = queue.popleft()
-        if len(queue) * 2 <= self._capacity:
+        if isinstance(event, Slot):
+            event = self._opened(event)
+        if self._behind and len(queue) * 2 <= self._behind_at:
+            self._behind = False
+            self._slots.clear()  # what follows comes behind them
+        self._unhealed = max(0, self._unhealed - 1)
+        if len(queue) * 2 <= self._capacity and not self._unhealed:
             self._make_room()
         return event
 
@@ -151,12 +176,15 @@ class Outlet:
             self.on_item()
 
     def __len__(self) -> int:
-        return len(self._queue) + len(self._images)
+        return len(self._queue)
 
     def _make_room(self) -> None:
         if (self.dropped or self._blocked) and not self.failed and self.on_room is not None:
             self._blocked = False
             self.on_room()
+            if self._overflow is Overflow.CONFLATE:
+                # Its bound is far below the capacity: marks come again once these are taken.
+                self._unhealed = len(self._queue)
 
     def _unusual(self, event: Event) -> None:
         topic = event.origin.topic
@@ -169,19 +197,38 @@ class Outlet:
             self.force(event)
             if self.on_full is not None:
                 self.on_full()
-        elif topic not in self.dropped and len(self._queue) < self._capacity:
-            self._append(topic, event)  # another topic overflowed; this one has lost nothing
-        elif self._overflow is Overflow.CONFLATE and isinstance(event, Bbo | Ticker):
-            self._images[topic] = event
+        elif topic in self.dropped:
+            self._drop(topic, event)
+        elif self._overflow is Overflow.CONFLATE:
+            self._conflate(topic, event)
+        elif len(self._queue) < self._capacity:
+            self.force(event)  # another topic overflowed; this one has lost nothing
         else:
             self._drop(topic, event)
 
-    def _append(self, topic: str, event: Event) -> None:
-        # An image that was put aside is older: a newer one replaces it, a mark comes behind it.
-        image = self._images.pop(topic, None)
-        if image is not None and not isinstance(event, Bbo | Ticker):
-            self.force(image)
-        self.force(event)
+    def _conflate(self, topic: str, event: Event) -> None:
+        self._behind = self._behind or len(self._queue) >= self._behind_at
+        slot = self._slots.get(topic)
+        if slot is not None:
+            if not slot.add(event):
+                del self._slots[topic]  # what it holds is sound, and comes before the gap
+                self._drop(topic, event)
+        elif self._behind and conflatable(event):
+            slot = self._slots[topic] = Slot(event)
+            self._queue.append(slot)
+        elif len(self._queue) < self._capacity:
+            self.force(event)
+        else:
+            self._drop(topic, event)
+
+    def _opened(self, slot: Slot) -> Event:
+        """Return the first event of a slot, and put the others where it stood."""
+        if self._slots.get(slot.topic) is slot:
+            del self._slots[slot.topic]
+        self.conflated_total += slot.conflated
+        event, *others = slot.events()
+        self._queue.extendleft(reversed(others))
+        return event
 
     def _drop(self, topic: str, event: Event) -> None:
         self.dropped_total += 1

@@ -11,8 +11,7 @@ both run side by side until the successor is live and has overlapped, then the o
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, unique
 from random import Random
@@ -21,7 +20,8 @@ from typing import Final
 
 from gapless.core.backoff import Backoff, BackoffPolicy
 from gapless.core.budget import Budget
-from gapless.core.reaction import Disposition, Ending, classify, disposition
+from gapless.core.endpoints import EndpointChoice
+from gapless.core.reaction import STAY_AWAY, Disposition, Ending, classify, disposition
 from gapless.errors import IllegalTransition, RateLimited
 
 __all__ = [
@@ -36,10 +36,18 @@ __all__ = [
 ]
 
 OVERLAP_NS: Final = 1_000_000_000
-"""How long a successor runs beside the session it replaces, in nanoseconds."""
+"""How long a successor runs beside the session it replaces at least, in nanoseconds."""
 
-OPTIONAL_SHARE: Final = 0.8
-"""Share of the dial budget beyond which replacements of working sessions wait."""
+OVERLAP_MAX_NS: Final = 5_000_000_000
+"""How long it does at most, if some topic does not show that it overlaps."""
+
+OVERLAP_AGAIN_NS: Final = 100_000_000
+
+TURN_NS: Final = 60_000_000_000
+"""How long a replacement by choice waits at most until the lines of the other redundancies work
+and none of them is being replaced, in nanoseconds."""
+
+TURN_AGAIN_NS: Final = 250_000_000
 
 POSTPONE_NS: Final = 5_000_000_000
 
@@ -134,12 +142,14 @@ class Start:
         epoch: Its number; no two sessions of a feed share one.
         endpoint: Index of the endpoint to dial.
         cause: Why: ``first``, or what ended or threatens the one before.
+        address: Which of the endpoint's addresses, or `None` if they are not known.
     """
 
     line: str
     epoch: int
     endpoint: int
     cause: str
+    address: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,17 +166,20 @@ Action = Start | Retire
 @dataclass(slots=True)
 class _Line:
     name: str
-    endpoint: int
     backoff: Backoff
     state: LineState = LineState.DOWN
     epoch: int | None = None  # the session that carries the line
     successor: int | None = None
     successor_live_ns: int | None = None
+    overlap_at_ns: int = 0  # when to look next whether the successor overlaps
     until_ns: int = 0  # no dial before
     rotate_at_ns: int | None = None  # wanted since; `None` if not wanted
     cause: str = "first"
     urgent: bool = False
+    patience_ns: int = 0  # how long a replacement may wait for its turn
+    waits_since_ns: int | None = None  # for its turn
     halted_by: str = ""
+    failing: bool = False  # its last dial was not answered
 
 
 class Supervisor:
@@ -174,21 +187,25 @@ class Supervisor:
 
     Args:
         lines: Names of the lines.
-        endpoints: How many endpoints there are to choose from.
+        endpoints: Chooses what is dialled; a number means that many endpoints of which nothing
+            is known.
         dials: The venue's dial budget; shared by all who leave by the same address.
         policy: Bounds of the waits.
         rng: Source of jitter.
+
+    Attributes:
+        overlaps: Whether a session that is live carries on in every topic; the shell knows.
     """
 
     def __init__(
         self,
         lines: Sequence[str],
-        endpoints: int,
+        endpoints: int | EndpointChoice,
         dials: Budget,
         policy: BackoffPolicy,
         rng: Random,
     ) -> None:
-        self._endpoints = endpoints
+        self.choice = EndpointChoice(endpoints) if isinstance(endpoints, int) else endpoints
         self._dials = dials
         self._policy = policy
         self._rng = rng
@@ -196,31 +213,47 @@ class Supervisor:
         for name in lines:
             self.add(name)
         self._epoch = 0
-        self._lost_ns: deque[int] = deque(maxlen=1024)
+        self._probe: int | None = None  # the session by which the breaker is judged
         self._stopping = False
+        self.overlaps: Callable[[int], bool] = _at_once
 
     # -- what is wanted ---------------------------------------------------------------------
 
     def add(self, line_name: str) -> None:
         """Want one more line."""
-        endpoint = len(self._lines) % self._endpoints
         backoff = Backoff(self._policy, self._rng)
-        self._lines[line_name] = _Line(line_name, endpoint, backoff)
+        self._lines[line_name] = _Line(line_name, backoff)
 
     def remove(self, line_name: str) -> list[Action]:
         """Want this line no more; return what ends its sessions."""
         line = self._lines.pop(line_name, None)
+        self.choice.forget(line_name)
         return [] if line is None else _retire_all(line, "nothing is left to carry")
 
     # -- what happens -----------------------------------------------------------------------
 
+    def opened(self, epoch: int, now_ns: int) -> None:
+        """Note that a dial was answered: who was refused meanwhile need not wait any longer."""
+        if epoch == self._probe:
+            self._dials.accepted(now_ns, lasting=False)
+            if not self._dials.probing:
+                self._probe = None
+        soon_ns = self._policy.dial_first_ns
+        for line in self._lines.values():
+            if line.failing and line.state is LineState.COOLING:
+                line.until_ns = min(line.until_ns, now_ns + self._rng.randint(0, soon_ns))
+
     def live(self, epoch: int, now_ns: int) -> None:
         """Note that a session has every topic granted or refused."""
+        if epoch == self._probe:
+            self._dials.accepted(now_ns)
+            self._probe = None
         line = self._line_of(epoch)
         if line is None:
             return
         if epoch == line.successor:
             line.successor_live_ns = now_ns
+            line.overlap_at_ns = now_ns + OVERLAP_NS
         elif line.state is LineState.STARTING:
             self._signal(line, LineSignal.LIVE)
 
@@ -233,11 +266,13 @@ class Supervisor:
             useful_ns: How long it brought data, in nanoseconds.
             now_ns: When.
         """
+        self._judge_target(epoch, cause, useful_ns, now_ns)
         line = self._line_of(epoch)
         if line is None:
+            self._forget_probe(epoch, now_ns)
             return  # already replaced
         line.backoff.useful(useful_ns)
-        wait_ns = self._wait_ns(line, cause, now_ns)
+        wait_ns = self._wait_ns(line, epoch, cause, now_ns)
         if epoch == line.successor:
             line.successor = line.successor_live_ns = None
             self._signal(line, LineSignal.KEEP)
@@ -250,7 +285,15 @@ class Supervisor:
         if cause is not None and disposition(cause) is Disposition.HALT:
             self.halt(line.name, f"{type(cause).__name__}: {cause}")
 
-    def rotate(self, epoch: int, cause: str, now_ns: int, *, urgent: bool = False) -> bool:
+    def rotate(
+        self,
+        epoch: int,
+        cause: str,
+        now_ns: int,
+        *,
+        urgent: bool = False,
+        patience_ns: int | None = None,
+    ) -> bool:
         """Ask for the replacement of a session that still works, or as soon as it does.
 
         Args:
@@ -258,6 +301,9 @@ class Supervisor:
             cause: Why.
             now_ns: When.
             urgent: Whether it may spend the reserve of the dial budget.
+            patience_ns: How long it may wait for its turn: no line is replaced by choice while
+                one of another redundancy is, or does not work.  By default `TURN_NS`, and not
+                at all if it is urgent.
 
         Returns:
             Whether this is news: `False` if a replacement is on its way or wanted already.
@@ -268,7 +314,15 @@ class Supervisor:
         if line.state is LineState.ROTATING and epoch != line.successor:
             return False
         line.rotate_at_ns, line.cause, line.urgent = now_ns, cause, urgent
+        default_ns = 0 if urgent else TURN_NS
+        line.patience_ns = default_ns if patience_ns is None else patience_ns
         return True
+
+    def forgo(self, line_name: str) -> None:
+        """Want no replacement of this line any more; one that is under way goes on."""
+        line = self._lines.get(line_name)
+        if line is not None:
+            line.rotate_at_ns = line.waits_since_ns = None
 
     def halt(self, line_name: str, cause: str) -> None:
         """Give a line up for good: the unknown is never retried."""
@@ -304,7 +358,7 @@ class Supervisor:
                 case LineState.UP if line.rotate_at_ns is not None:
                     times.append(line.rotate_at_ns)
                 case LineState.ROTATING if line.successor_live_ns is not None:
-                    times.append(line.successor_live_ns + OVERLAP_NS)
+                    times.append(line.overlap_at_ns)
                 case _:
                     pass
         return min(times, default=None)
@@ -312,6 +366,11 @@ class Supervisor:
     def states(self) -> dict[str, LineState]:
         """Return where each line stands."""
         return {name: line.state for name, line in self._lines.items()}
+
+    def epoch_of(self, line_name: str) -> int | None:
+        """Return the session that carries a line, or `None` if none does."""
+        line = self._lines.get(line_name)
+        return None if line is None else line.epoch
 
     def retry_in_ns(self, line_name: str, now_ns: int) -> int | None:
         """Return how long until a cooling line may dial, or `None` if it does not wait."""
@@ -331,43 +390,68 @@ class Supervisor:
                 return self._try_start(line, now_ns)
             case LineState.UP if line.rotate_at_ns is not None and now_ns >= line.rotate_at_ns:
                 return self._try_successor(line, now_ns)
-            case LineState.ROTATING if (
-                line.successor_live_ns is not None and now_ns >= line.successor_live_ns + OVERLAP_NS
-            ):
-                return self._switch(line)
+            case LineState.ROTATING if line.successor_live_ns is not None:
+                return self._switch(line, line.successor_live_ns, now_ns)
             case LineState.HALTED:
                 return _retire_all(line, "halted")
             case _:
                 return []
 
     def _try_start(self, line: _Line, now_ns: int) -> list[Action]:
-        line.until_ns = max(line.until_ns, now_ns + self._dials.wait_ns(now_ns))
+        if line.until_ns <= now_ns:
+            wait_ns = self._dials.take(now_ns, optional=self._is_spare(line), paced=line.failing)
+            line.until_ns = now_ns + wait_ns
         if line.until_ns > now_ns:
             self._signal(line, LineSignal.WAIT)
             return []
-        self._dials.spend(now_ns)
         self._signal(line, LineSignal.START)
-        self._epoch += 1
-        line.epoch = self._epoch
-        return [Start(line.name, self._epoch, line.endpoint, line.cause)]
+        line.epoch = self._paid()
+        return [self._start(line, now_ns)]
 
     def _try_successor(self, line: _Line, now_ns: int) -> list[Action]:
-        wait_ns = self._dials.wait_ns(now_ns)
-        if not wait_ns and not line.urgent and self._dials.used_ratio(now_ns) >= OPTIONAL_SHARE:
-            wait_ns = POSTPONE_NS
-        if wait_ns:
+        if not self._is_its_turn(line, now_ns):
+            line.rotate_at_ns = now_ns + TURN_AGAIN_NS
+            return []
+        if wait_ns := self._dials.take(now_ns, optional=not line.urgent):
             line.rotate_at_ns = now_ns + wait_ns
             return []
-        self._dials.spend(now_ns)
         self._signal(line, LineSignal.ROTATE)
-        self._epoch += 1
-        line.successor = self._epoch
-        line.rotate_at_ns = None
-        if self._endpoints > 1:  # a sick endpoint is left behind
-            line.endpoint = (line.endpoint + 1) % self._endpoints
-        return [Start(line.name, self._epoch, line.endpoint, line.cause)]
+        line.successor = self._paid()
+        line.rotate_at_ns = line.waits_since_ns = None
+        return [self._start(line, now_ns, successor=True)]
 
-    def _switch(self, line: _Line) -> list[Action]:
+    def _is_spare(self, line: _Line) -> bool:
+        """Whether another redundancy carries, or is about to carry, what this line would."""
+        alike = (o for o in self._lines.values() if _backs(o, line) and o.name[1:] == line.name[1:])
+        return any(other.epoch is not None for other in alike)
+
+    def _paid(self) -> int:
+        """Return the epoch of a dial that was just paid for; it may be the breaker's probe."""
+        self._epoch += 1
+        if self._dials.probing:
+            self._probe = self._epoch
+        return self._epoch
+
+    def _start(self, line: _Line, now_ns: int, *, successor: bool = False) -> Start:
+        target = self.choice.pick(line.name, self._epoch, now_ns, successor=successor)
+        return Start(line.name, self._epoch, target.endpoint, line.cause, target.address)
+
+    def _is_its_turn(self, line: _Line, now_ns: int) -> bool:
+        """Whether nothing speaks against replacing a session of this line now."""
+        if not any(_is_shaky(other) for other in self._lines.values() if _backs(other, line)):
+            return True
+        if line.waits_since_ns is None:
+            line.waits_since_ns = now_ns
+        return now_ns >= line.waits_since_ns + line.patience_ns
+
+    def _switch(self, line: _Line, live_ns: int, now_ns: int) -> list[Action]:
+        """Let the successor take over, once it overlaps or has had time enough for it."""
+        if now_ns < line.overlap_at_ns:
+            return []
+        latest_ns = live_ns + OVERLAP_MAX_NS
+        if now_ns < latest_ns and line.successor is not None and not self.overlaps(line.successor):
+            line.overlap_at_ns = min(now_ns + OVERLAP_AGAIN_NS, latest_ns)
+            return []
         old, line.epoch = line.epoch, line.successor
         line.successor = line.successor_live_ns = None
         self._signal(line, LineSignal.SWITCH)
@@ -381,24 +465,39 @@ class Supervisor:
 
     # -- after a session ---------------------------------------------------------------------
 
-    def _wait_ns(self, line: _Line, cause: Exception | None, now_ns: int) -> int:
+    def _judge_target(
+        self, epoch: int, cause: Exception | None, useful_ns: int, now_ns: int
+    ) -> None:
         ending = classify(cause)
-        self._lost_ns.append(now_ns)
-        retry_after_ns = 0
-        if isinstance(cause, RateLimited) and cause.retry_after_ns is not None:
-            retry_after_ns = cause.retry_after_ns
-        wait_ns = line.backoff.wait_ns(
-            ending,
-            now_ns,
-            retry_after_ns=retry_after_ns,
-            lost_last_s=sum(now_ns - lost < 1_000_000_000 for lost in self._lost_ns),
-        )
-        if ending in {Ending.LIMITED, Ending.POLICY}:
-            # The venue means all of us, not this line alone.
-            self._dials.close_until(now_ns + max(retry_after_ns, wait_ns))
-        if ending is Ending.NEVER_UPGRADED:
-            line.endpoint = (line.endpoint + 1) % self._endpoints
-        return wait_ns
+        if useful_ns:
+            self.choice.useful(epoch)
+        elif ending in {Ending.NEVER_UPGRADED, Ending.UNSTABLE}:
+            self.choice.failed(epoch, now_ns)
+        self.choice.ended(epoch)
+
+    def _wait_ns(self, line: _Line, epoch: int, cause: Exception | None, now_ns: int) -> int:
+        ending, probe = classify(cause), epoch == self._probe
+        line.failing = ending is Ending.NEVER_UPGRADED
+        if ending in STAY_AWAY:  # the venue means all of us, not this line alone
+            self._probe = None if probe else self._probe
+            limited = cause if isinstance(cause, RateLimited) else None
+            return self._dials.refused(
+                now_ns,
+                None if limited is None else limited.retry_after_ns,
+                ban=ending is Ending.POLICY,
+                probe=probe,
+                lasting=limited is None or limited.status >= 1000,
+                jitter=self._rng.random(),
+            )
+        self._forget_probe(epoch, now_ns)
+        lost = self._dials.lost(now_ns) if ending is Ending.UNSTABLE else 0
+        return line.backoff.wait_ns(ending, now_ns, lost_last_s=lost)
+
+    def _forget_probe(self, epoch: int, now_ns: int) -> None:
+        """Let another dial be the probe, if this one was it and told nothing."""
+        if epoch == self._probe:
+            self._probe = None
+            self._dials.abandoned(now_ns)
 
     def _current_lost(self, line: _Line, wait_ns: int, now_ns: int) -> None:
         if line.state is LineState.ROTATING:
@@ -409,7 +508,7 @@ class Supervisor:
             if live:
                 self._signal(line, LineSignal.LIVE)
             return
-        line.epoch = line.rotate_at_ns = None
+        line.epoch = line.rotate_at_ns = line.waits_since_ns = None
         line.until_ns = now_ns + wait_ns
         self._signal(line, LineSignal.LOST)
 
@@ -423,6 +522,20 @@ class Supervisor:
 
     def _signal(self, line: _Line, signal: LineSignal) -> None:
         line.state = line_step(line.state, signal)
+
+
+def _at_once(epoch: int) -> bool:
+    del epoch
+    return True
+
+
+def _backs(other: _Line, line: _Line) -> bool:
+    """Whether one line is of another redundancy than the other, which its first letter names."""
+    return other.name[0] != line.name[0]
+
+
+def _is_shaky(line: _Line) -> bool:
+    return line.state not in {LineState.UP, LineState.HALTED, LineState.STOPPED}
 
 
 def _retire_all(line: _Line, cause: str) -> list[Action]:
