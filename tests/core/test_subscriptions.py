@@ -76,3 +76,43 @@ def test_batches_keep_order_and_both_bounds(topics, per_request, request_bytes):
 def test_bytes_are_counted_and_not_characters():
     assert batches(["é" * 10, "x"], None, 26) == [("é" * 10,), ("x",)]
     assert batches(["é" * 10, "x"], None, 27) == [("é" * 10, "x")]
+
+
+def test_a_listing_tells_what_was_never_there_from_what_the_venue_dropped():
+    subscriptions = Subscriptions(["a", "b", "c"])
+    subscriptions.granted(["a", "b", "c"])
+    assert subscriptions.listing({"a", "b"}) == (("c",), ())
+    assert subscriptions.listing({"a"}) == (("c",), ("b",))
+    assert subscriptions.is_listed("a")
+    assert subscriptions.is_lost("b")
+    assert not subscriptions.is_lost("c")
+
+
+def test_what_is_being_asked_for_anew_is_not_judged_by_a_listing():
+    subscriptions = Subscriptions(["a"])
+    subscriptions.granted(["a"])
+    subscriptions.listing({"a"})
+    subscriptions.asked(["a"])
+    assert subscriptions.listing(set()) == ((), ())
+
+
+def test_what_is_dropped_again_after_it_was_asked_for_anew_will_not_be_had():
+    subscriptions = Subscriptions(["a"])
+    subscriptions.granted(["a"])
+    subscriptions.listing({"a"})
+    assert subscriptions.listing(set()) == ((), ("a",))
+    assert subscriptions.is_lost("a")
+    subscriptions.asked(["a"])
+    subscriptions.granted(["a"])
+    assert not subscriptions.is_lost("a"), "it has been granted anew"
+    assert subscriptions.listing(set()) == (("a",), ())
+
+
+def test_a_topic_that_is_listed_again_is_lost_no_more():
+    subscriptions = Subscriptions(["a"])
+    subscriptions.granted(["a"])
+    subscriptions.listing({"a"})
+    subscriptions.listing(set())
+    subscriptions.listing({"a"})
+    assert subscriptions.is_listed("a")
+    assert not subscriptions.is_lost("a")

@@ -254,6 +254,21 @@ def test_a_shutdown_is_announced_and_then_comes():
     assert record.happened == 1
 
 
+def test_unsubscribe_ends_a_subscription_without_a_word_and_nothing_else():
+    exchange, session, wire, record, _ = broken(Fault(name="unsubscribe", topic=TRADE), seconds=10)
+    assert record.happened == 1
+    assert record.over
+    last = max(t["E"] * MS for t in stream(wire))
+    assert last <= T0 + SECOND < max(t["E"] * MS for t in stream(clean()))
+    assert stream(wire, "btcusdt@depth@100ms") == stream(clean(), "btcusdt@depth@100ms")
+    wire.log.clear()
+    session.on_text('{"method":"LIST_SUBSCRIPTIONS","id":9}', T0 + 10 * SECOND)
+    (listed,) = [m["result"] for m in wire.json() if m.get("id") == 9]
+    assert TRADE not in listed
+    assert "btcusdt@depth@100ms" in listed
+    assert exchange.sessions
+
+
 # -- dials and the venue ----------------------------------------------------------------------
 
 

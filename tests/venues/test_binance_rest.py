@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import json
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.venues.speech import MONO, RECV, check, origins
 
+from gapless.core.audit import BulkTop
 from gapless.errors import DecodeError
-from gapless.venues._binance_rest import expiry_ns, state_of
+from gapless.venues._binance_rest import book_tickers, expiry_ns, state_of
 from gapless.venues._registry import load
 
+BULK = book_tickers("/api/v3", 4)
 RESTS = [load(f"binance.{name}").rest for name in ("spot", "usdm", "coinm", "options")]
 (ORIGIN,) = origins("binance.usdm", {"btcusdt@aggTrade": "trades"}).values()
 every_venue = pytest.mark.parametrize("rest", RESTS)
@@ -111,3 +114,45 @@ def test_every_venue_says_what_is_wrong_in_the_same_shape(rest):
     body = b'{"code":-1121,"msg":"Invalid symbol."}'
     assert rest.read_error(body) == (-1121, "Invalid symbol.")
     assert rest.read_error(b"<html>") is None
+
+
+BEST = {
+    "symbol": "LTCBTC",
+    "bidPrice": "4.00000000",
+    "bidQty": "431.00000000",
+    "askPrice": "4.00000200",
+    "askQty": "9.00000000",
+}
+
+
+def test_best_prices_of_every_symbol_are_read_as_printed():
+    (top,) = BULK.read(json.dumps([BEST]).encode())
+    assert top == BulkTop("LTCBTC", 4.0, 4.000002, 431.0, 9.0)
+
+
+def test_futures_say_when_and_after_which_change():
+    row = BEST | {"lastUpdateId": 1027024, "time": 1589437530011, "pair": "LTCBTC"}
+    (top,) = BULK.read(json.dumps([row]).encode())
+    assert (top.number, top.event_ns) == (1027024, 1589437530011 * 10**6)
+
+
+def test_a_side_of_zeros_is_empty():
+    row = BEST | {"askPrice": "0.00000000", "askQty": "0.00000000"}
+    (top,) = BULK.read(json.dumps([row]).encode())
+    assert (top.ask, top.ask_size) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{}", b"[{}]", json.dumps([BEST | {"bidPrice": "nan"}]).encode(), b"[" * 2000],
+)
+def test_what_is_no_list_of_best_prices_is_refused(body):
+    with pytest.raises(DecodeError):
+        BULK.read(body)
+
+
+def test_all_symbols_are_one_request_of_the_stated_weight():
+    (request,) = BULK.requests(["A", "B"])
+    assert (request.path, request.query) == ("/api/v3/ticker/bookTicker", ())
+    assert (request.pool, request.units) == ("weight", 4)
+    assert BULK.requests([]) == ()

@@ -280,7 +280,11 @@ def test_heartbeats():
 
 def test_the_state_of_the_platform_is_a_status():
     reading = read(CODEC, push("platform_state", {"maintenance": True}))
-    assert reading == Status('{"maintenance":true}')
+    assert reading == Status('{"maintenance":true}', closed=True)
+    reading = read(CODEC, push("platform_state", {"maintenance": False}))
+    assert reading == Status('{"maintenance":false}', closed=False)
+    reading = read(CODEC, push("platform_state", {"price_index": "btc_usd", "locked": True}))
+    assert reading == Status('{"price_index":"btc_usd","locked":true}')
 
 
 @pytest.mark.parametrize(
@@ -324,7 +328,8 @@ def test_requests_are_paid_from_the_pools_that_the_venue_states():
     [setup] = CODEC.setup(1)
     news = CODEC.once_live(2)
     assert (news.id, news.kind, news.pool, news.units) == (2, "setup", "subscribe", 3000)
-    assert json.loads(news.text)["params"] == {"channels": ["platform_state"]}
+    channels = ["platform_state", "instrument.state.any.any"]
+    assert json.loads(news.text)["params"] == {"channels": channels}
     assert (setup.id, setup.kind, setup.pool, setup.units) == (1, "setup", "other", 500)
     assert json.loads(setup.text)["method"] == "public/set_heartbeat"
     assert json.loads(setup.text)["params"]["interval"] >= 10

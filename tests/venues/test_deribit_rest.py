@@ -7,9 +7,10 @@ import json
 import pytest
 from tests.venues.speech import JUNK, compact, places, planted
 
+from gapless.core.audit import BulkTop
 from gapless.errors import DecodeError
 from gapless.events import Origin
-from gapless.venues._deribit_rest import DeribitRest
+from gapless.venues._deribit_rest import SUMMARIES, DeribitRest
 from gapless.venues.deribit import PROFILES
 
 REST = DeribitRest()
@@ -173,3 +174,60 @@ def test_junk_in_any_place_is_read_or_refused_and_never_worse(junk):
                     attempt()
                 except DecodeError:
                     continue
+
+
+SUMMARY = {
+    "volume": 0.55,
+    "underlying_price": 121.38,
+    "underlying_index": "index_price",
+    "quote_currency": "USD",
+    "price_change": -26.7793594,
+    "open_interest": 0.55,
+    "mid_price": 0.2444,
+    "mark_price": 0.179112,
+    "low": 0.34,
+    "last": 0.34,
+    "interest_rate": 0.207,
+    "instrument_name": "ETH-22FEB19-140-P",
+    "high": 0.34,
+    "creation_timestamp": 1550227952163,
+    "bid_price": 0.1488,
+    "base_currency": "ETH",
+    "ask_price": 0.34,
+}
+
+
+def summaries(*rows):
+    return json.dumps({"jsonrpc": "2.0", "id": 9344, "result": list(rows)}).encode()
+
+
+def test_a_list_of_summaries_is_read_as_printed():
+    (top,) = SUMMARIES.read(summaries(SUMMARY))
+    assert top == BulkTop("ETH-22FEB19-140-P", 0.1488, 0.34, event_ns=1550227952163 * 10**6)
+
+
+@pytest.mark.parametrize("nothing", [None, 0])
+def test_a_summary_of_an_empty_side_has_no_price(nothing):
+    (top,) = SUMMARIES.read(summaries(SUMMARY | {"bid_price": nothing}))
+    assert top.bid is None
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b"[]", summaries({}), summaries(SUMMARY | {"bid_price": "x"}), b"[" * 2000]
+)
+def test_what_is_no_list_of_summaries_is_refused(body):
+    with pytest.raises(DecodeError):
+        SUMMARIES.read(body)
+
+
+def test_summaries_are_asked_for_by_what_instruments_are_settled_in():
+    requests = SUMMARIES.requests(
+        ["BTC-PERPETUAL", "BTC-27SEP24-40000-C", "SOL_USDC-PERPETUAL", "ETH-29SEP23"]
+    )
+    assert [request.query for request in requests] == [
+        (("currency", "BTC"),),
+        (("currency", "ETH"),),
+        (("currency", "USDC"),),
+    ]
+    assert {(r.pool, r.units) for r in requests} == {("other", 500)}
+    assert SUMMARIES.requests([]) == ()

@@ -187,8 +187,9 @@ def test_a_subscription_that_stands_already_is_granted():
     assert read(CODEC, frame("error", said)) == Granted((TICKER,))
 
 
-def test_an_end_that_came_too_late_concerns_nobody():
-    said = 'Already unsubscribed: {"type":"trades","coin":"BTC"}'
+@pytest.mark.parametrize("coin", ["BTC", "ETH"])  # the second is followed no more
+def test_an_end_that_came_too_late_concerns_nobody(coin):
+    said = f'Already unsubscribed: {{"type":"trades","coin":"{coin}"}}'
     assert isinstance(read(CODEC, frame("error", said)), Status)
 
 

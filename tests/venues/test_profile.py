@@ -165,11 +165,20 @@ def test_the_dials_of_one_address_are_counted_as_the_venue_counts_them(profile):
     dials = profile.budgets().dials
     windows = [limit for limit in profile.dials.value if isinstance(limit, Window)]
     most = min((window.count for window in windows), default=1000)
-    for _ in range(most):
-        assert dials.wait_ns(0) == 0
-        dials.spend(0)
-    waits = [window.per_ns for window in windows if window.count == most]
-    assert dials.wait_ns(0) == max(waits, default=0)
+    last_ns = (most - 1) * 10_000_000  # no faster than our own limit on bursts
+    for now_ns in range(0, last_ns + 1, 10_000_000):
+        assert dials.wait_ns(now_ns) == 0
+        dials.spend(now_ns)
+    waits = [window.per_ns - last_ns for window in windows if window.count == most]
+    assert dials.wait_ns(last_ns) == max([*waits, 10_000_000])
+
+
+@every_venue
+def test_a_crowd_dials_ten_times_in_a_tenth_of_a_second_at_most(profile):
+    dials = profile.budgets().dials
+    granted = [ms for ms in range(100) if dials.take(ms * 1_000_000) == 0]
+    stated = [limit.count for limit in profile.dials.value if isinstance(limit, Window)]
+    assert len(granted) == min([10, *stated])
 
 
 @every_venue
@@ -340,3 +349,65 @@ def test_a_body_that_nobody_asked_for_is_refused_like_any_other(profile):
             read(b"<html>", origin, 0, 0)
     with pytest.raises(DecodeError):
         rest.read_instruments(b"<html>")
+
+
+# -- the venue's time -----------------------------------------------------------------------------
+
+# Replies in the shape that the venues document.
+TIMES = {
+    "binance.spot": (b'{"serverTime":1499827319559}', 1499827319559_000_000, 1_000_000),
+    "bybit.linear": (
+        b'{"retCode":0,"result":{"timeSecond":"1688639403","timeNano":"1688639403423213947"}}',
+        1688639403423213947,
+        1,
+    ),
+    "deribit": (
+        b'{"jsonrpc":"2.0","result":1550147385946,"id":1}',
+        1550147385946_000_000,
+        1_000_000,
+    ),
+    "kraken": (
+        b'{"error":[],"result":{"unixtime":1688669448,"rfc1123":"Thu, 06 Jul 23"}}',
+        1688669448_000_000_000,
+        1_000_000_000,
+    ),
+    "okx": (b'{"code":"0","data":[{"ts":"1597026383085"}]}', 1597026383085_000_000, 1_000_000),
+    "coinbase.exchange": (
+        b'{"iso":"2015-01-07T23:47:25.201Z","epoch":1420674445.201}',
+        1420674445_201_000_000,
+        1_000_000,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TIMES)
+def test_the_venues_time_is_read_with_how_finely_it_is_told(name):
+    body, time_ns, grain_ns = TIMES[name]
+    server_time = load(name).server_time.value
+    assert server_time is not None
+    assert server_time.read(body) == (time_ns, grain_ns)
+
+
+@pytest.mark.parametrize("name", [n for n in names() if load(n).server_time.value is not None])
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[]", b"{}", b"null", b'{"result":null}', b'{"result":true}', b'{"result":-1}',
+     b'{"serverTime":"soon"}', b'{"result":1e400}', b'{"data":[]}', b"[" * 100_000],
+)  # fmt: skip
+def test_what_is_no_time_is_refused(name, body):
+    server_time = load(name).server_time.value
+    assert server_time is not None
+    with pytest.raises(DecodeError):
+        server_time.read(body)
+
+
+@pytest.mark.parametrize("name", names())
+def test_what_a_probe_needs_of_a_venue_exists(name):
+    profile = load(name)
+    if profile.busiest is not None:
+        channel, symbol = profile.busiest
+        assert profile.topic(channel, symbol).topic
+        assert not profile.needs_login(channel)
+    if (server_time := profile.server_time.value) is not None:
+        assert server_time.pool in profile.pools.value
+        assert server_time.request().path.startswith("/")

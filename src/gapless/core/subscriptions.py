@@ -2,11 +2,15 @@
 
 Resubscribing is derived from what is desired, never from what was sent before: a list that
 grows with each reconnect cannot exist.
+
+Where the venue can be asked what it thinks we have, its answers are held against what it granted.
+A topic that the first listing lacks was never there, though it was acknowledged; one that an
+earlier listing had is one that the venue has dropped without a word.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from enum import Enum, unique
 
 __all__ = ["Subscriptions", "Wish", "batches", "shards", "topic_bytes"]
@@ -25,10 +29,12 @@ class Wish(Enum):
 class Subscriptions:
     """The topics of one session."""
 
-    __slots__ = ("_wishes",)
+    __slots__ = ("_listed", "_lost", "_wishes")
 
     def __init__(self, topics: Iterable[str]) -> None:
         self._wishes = dict.fromkeys(topics, Wish.DESIRED)
+        self._listed: set[str] = set()  # the venue's newest listing had them
+        self._lost: set[str] = set()  # an earlier listing had them, and the newest has not
 
     def add(self, topics: Iterable[str]) -> tuple[str, ...]:
         """Wish for more; return those that are new."""
@@ -39,6 +45,8 @@ class Subscriptions:
     def remove(self, topics: Iterable[str]) -> tuple[str, ...]:
         """Wish for these no more; return those that were asked for or granted."""
         gone = {topic: self._wishes.pop(topic, None) for topic in topics}
+        self._listed.difference_update(gone)
+        self._lost.difference_update(gone)
         return tuple(t for t, stood in gone.items() if stood in {Wish.PENDING, Wish.CONFIRMED})
 
     def asked(self, topics: Iterable[str]) -> None:
@@ -49,6 +57,7 @@ class Subscriptions:
         """Note that these were granted; return those that were not before."""
         fresh = self._fresh(topics, Wish.CONFIRMED)
         self._set(fresh, Wish.CONFIRMED)
+        self._lost.difference_update(fresh)
         return fresh
 
     def refused(self, topics: Iterable[str]) -> tuple[str, ...]:
@@ -56,6 +65,32 @@ class Subscriptions:
         fresh = self._fresh(topics, Wish.REFUSED)
         self._set(fresh, Wish.REFUSED)
         return fresh
+
+    def listing(self, listed: Collection[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Take what the venue says is subscribed.
+
+        Only what is granted is judged: what is being asked for anew may be on either side of the
+        answer.  A topic that was lost and is lacking once more will not be had.
+
+        Returns:
+            The granted topics that it lacks: those never listed since they were last asked for,
+            and those that were, which the venue has dropped.
+        """
+        absent = [topic for topic in self.having(Wish.CONFIRMED) if topic not in listed]
+        dropped = tuple(topic for topic in absent if topic in self._listed)
+        never = tuple(topic for topic in absent if topic not in self._listed)
+        self._listed = {topic for topic in self.having(Wish.CONFIRMED) if topic in listed}
+        self._lost.difference_update(self._listed)
+        self._lost.update(dropped)
+        return never, dropped
+
+    def is_listed(self, topic: str) -> bool:
+        """Whether the venue's newest listing had ``topic``."""
+        return topic in self._listed
+
+    def is_lost(self, topic: str) -> bool:
+        """Whether the venue has dropped ``topic``, and not listed it since."""
+        return topic in self._lost
 
     def having(self, wish: Wish) -> tuple[str, ...]:
         """Return the topics that stand at ``wish``, in the order they were wished."""

@@ -356,6 +356,8 @@ class Exchange:
                 continue
             self.faults.happen(record)
             match fault.name:
+                case "unsubscribe":
+                    self._unsubscribe(session, fault)
                 case "half_open":
                     session.stall()
                     self._half_open.setdefault(record.id, []).append(session)
@@ -374,6 +376,12 @@ class Exchange:
                     self._announce(session, fault, now_ns)
         if fault.name != "half_open" or record.until_ns is None:
             self.faults.retire(record)
+
+    def _unsubscribe(self, session: SimSession, fault: Fault) -> None:
+        """End subscriptions without a word: the rest goes on, and the listing lacks them."""
+        for name, topic in list(session.topics.items()):
+            if topic is not None and fault.matches(topic.symbol, name):
+                self.dialect.unsubscribe(session, name)
 
     def _announce(self, session: SimSession, fault: Fault, now_ns: int) -> None:
         notice = self.dialect.shutdown_notice(session, now_ns)

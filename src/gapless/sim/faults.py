@@ -39,6 +39,7 @@ FaultName = Literal[
     "garbage",
     "oversize",
     "shutdown_notice",
+    "unsubscribe",
     # to dials
     "accept_close",
     "refuse",
@@ -66,6 +67,7 @@ PARAMETERS: Final[dict[str, tuple[str, ...]]] = {
     "garbage": (),
     "oversize": ("n_bytes",),
     "shutdown_notice": ("lead_s",),
+    "unsubscribe": (),
     "accept_close": ("code", "reason"),
     "refuse": ("status", "retry_after_s"),
     "outage": (),
@@ -79,7 +81,16 @@ PARAMETERS: Final[dict[str, tuple[str, ...]]] = {
 
 _SINGLE: Final = frozenset({"drop", "duplicate", "reorder"})
 _AT_ONCE: Final = frozenset(
-    {"half_open", "reset", "close", "bad_utf8", "garbage", "oversize", "shutdown_notice"}
+    {
+        "half_open",
+        "reset",
+        "close",
+        "bad_utf8",
+        "garbage",
+        "oversize",
+        "shutdown_notice",
+        "unsubscribe",
+    }
 )
 _NEEDS_TIME: Final = frozenset({"outage", "maintenance"})
 _DEFAULTS: Final[dict[str, Any]] = {
@@ -177,7 +188,7 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
         """Read and check a fault; raises `FaultInvalid`."""
         try:
             fault = msgspec.json.decode(text, type=cls)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise FaultInvalid(str(error)) from error
         fault.check()
         return fault

@@ -1,21 +1,25 @@
-"""What the REST replies of Binance's venues share: books, past trades, what is traded, errors."""
+"""What the REST replies of Binance's venues share.
+
+Books, past trades, what is traded, best prices in bulk, and errors.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
+from gapless.core.audit import BulkTop
 from gapless.core.universe import Instrument, InstrumentState
 from gapless.errors import DecodeError, printable
 from gapless.events import BookSnapshot, Origin, Texts, Trade
 from gapless.venues._binance import AggTrade, Level, Millis, Number, Price, Size, TextData
-from gapless.venues._profile import MS, RestGet
+from gapless.venues._profile import MS, BulkReads, RestGet
 
-__all__ = ["BinanceRest", "expiry_ns", "read_futures", "state_of"]
+__all__ = ["BinanceRest", "book_tickers", "expiry_ns", "read_futures", "state_of"]
 
 ENDLESS_MS: Final = 4_133_404_800_000
 """The day in the year 2100 that the venue gives as the delivery date of perpetuals."""
@@ -220,3 +224,51 @@ def _contract(item: _Contract) -> Instrument:
         ends_ns,
         listed_ns=item.onboardDate * MS or None,
     )
+
+
+class _BookTicker(Struct, gc=False):
+    symbol: str
+    bidPrice: Price  # noqa: N815  # the venue's name
+    bidQty: Size  # noqa: N815
+    askPrice: Price  # noqa: N815
+    askQty: Size  # noqa: N815
+    time: Millis | None = None  # futures only
+    lastUpdateId: Number | None = None  # noqa: N815
+
+
+_decode_book_tickers = msgspec.json.Decoder(list[_BookTicker], strict=False).decode
+
+
+def book_tickers(prefix: str, weight: int) -> BulkReads:
+    """Return how the best prices of every symbol are read.
+
+    Args:
+        prefix: What every path begins with.
+        weight: What it costs to ask for all of them.
+    """
+    request = RestGet(f"{prefix}/ticker/bookTicker", (), "weight", weight)
+
+    def requests(symbols: Collection[str]) -> tuple[RestGet, ...]:
+        return (request,) if symbols else ()
+
+    # Tickers: whether one is sent when only a best price changes is not documented.
+    return BulkReads(frozenset({"bbo", "book"}), requests, _read_book_tickers)
+
+
+def _read_book_tickers(body: bytes) -> list[BulkTop]:
+    try:
+        tickers = _decode_book_tickers(body)
+    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
+        raise DecodeError(f"not a list of best prices: {printable(str(error))}") from error
+    return [
+        BulkTop(
+            each.symbol,
+            each.bidPrice if each.bidQty else None,  # an empty side is all zeros
+            each.askPrice if each.askQty else None,
+            each.bidQty or None,
+            each.askQty or None,
+            None if each.time is None else each.time * MS,
+            each.lastUpdateId,
+        )
+        for each in tickers
+    ]

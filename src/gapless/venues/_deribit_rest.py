@@ -1,4 +1,4 @@
-"""Deribit over HTTP: past trades by number, and what is listed.
+"""Deribit over HTTP: past trades by number, what is listed, and best prices in bulk.
 
 The methods are those of the socket, called with GET.  A trade is the same here and there, so what
 reads one lives here and serves both.
@@ -6,23 +6,25 @@ reads one lives here and serves both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
+from gapless.core.audit import BulkTop
 from gapless.core.universe import Instrument, InstrumentKind, InstrumentState
 from gapless.errors import DecodeError, printable
 from gapless.events import Origin, Trade
 from gapless.venues._profile import (
     MS,
+    BulkReads,
     NoSnapshots,
     RestGet,
 )
 
-__all__ = ["STATES", "DeribitRest", "TradeData", "read_trade"]
+__all__ = ["STATES", "SUMMARIES", "DeribitRest", "TradeData", "read_trade"]
 
 TRADES_MAX: Final = 1000  # past trades in one reply
 
@@ -99,6 +101,17 @@ class _InstrumentsReply(Struct, gc=False):
     result: list[_Instrument]
 
 
+class _Summary(Struct, gc=False):
+    instrument_name: str
+    bid_price: Real | None = None
+    ask_price: Real | None = None
+    creation_timestamp: Millis | None = None
+
+
+class _SummariesReply(Struct, gc=False):
+    result: list[_Summary]
+
+
 class _Error(Struct, gc=False):
     code: int
     message: str = ""
@@ -110,6 +123,7 @@ class _ErrorReply(Struct, gc=False):
 
 _decode_trades = msgspec.json.Decoder(_TradesReply).decode
 _decode_instruments = msgspec.json.Decoder(_InstrumentsReply).decode
+_decode_summaries = msgspec.json.Decoder(_SummariesReply).decode
 _decode_error = msgspec.json.Decoder(_ErrorReply).decode
 _UNREADABLE: Final = (msgspec.MsgspecError, RecursionError, UnicodeError)
 
@@ -204,3 +218,35 @@ def _instrument(item: _Instrument, kind: InstrumentKind) -> Instrument:
         item.option_type,
         None if listed_ms is None else listed_ms * MS,
     )
+
+
+def _summaries(symbols: Collection[str]) -> tuple[RestGet, ...]:
+    """Return one request for each currency that the symbols are settled in."""
+    currencies = sorted({_currency(symbol) for symbol in symbols})
+    path = "/api/v2/public/get_book_summary_by_currency"
+    return tuple(RestGet(path, (("currency", each),), "other", 500) for each in currencies)
+
+
+def _currency(symbol: str) -> str:
+    """Return what an instrument is settled in: ``SOL_USDC-PERPETUAL`` in USDC."""
+    name = symbol.partition("-")[0]
+    return name.rpartition("_")[2]
+
+
+def _read_summaries(body: bytes) -> list[BulkTop]:
+    try:
+        summaries = _decode_summaries(body).result
+    except _UNREADABLE as error:
+        raise DecodeError(f"not a list of summaries: {printable(str(error))}") from error
+    return [
+        BulkTop(
+            each.instrument_name,
+            each.bid_price or None,  # an empty side has price null, or 0 as in quotes
+            each.ask_price or None,
+            event_ns=None if each.creation_timestamp is None else each.creation_timestamp * MS,
+        )
+        for each in summaries
+    ]
+
+
+SUMMARIES: Final = BulkReads(frozenset({"bbo", "book", "ticker"}), _summaries, _read_summaries)

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from decimal import Decimal
 from enum import Enum, unique
 from typing import Final, Generic, Literal, Protocol, TypeVar
 
-from gapless.core.budget import Budget, Limit
+import msgspec
+
+from gapless.core.audit import BulkTop
+from gapless.core.breaker import Breaker, BreakerPolicy
+from gapless.core.budget import Budget, Limit, Window
+from gapless.core.calendar import DailyPause
 from gapless.core.checksum import Checksum
 from gapless.core.codec import Codec, Request
 from gapless.core.secrets import Secrets
@@ -28,6 +34,7 @@ __all__ = [
     "SECOND",
     "UNREAD",
     "Arbitration",
+    "BulkReads",
     "Channel",
     "CodecMaker",
     "Confidence",
@@ -40,6 +47,7 @@ __all__ = [
     "Profile",
     "Rest",
     "RestGet",
+    "ServerTime",
     "VenueBudgets",
 ]
 
@@ -156,6 +164,48 @@ class RestGet:
     body: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ServerTime:
+    """Where the venue says what time it is.
+
+    Attributes:
+        path: Path of the REST read.
+        pool: Which budget pays.
+        keys: Where the number stands in the reply: names, and positions in lists.
+        unit_ns: What the number counts, in nanoseconds; it may be written as text.
+        units: What a read costs.
+    """
+
+    path: str
+    pool: str
+    keys: tuple[str | int, ...]
+    unit_ns: int
+    units: int = 1
+
+    def request(self) -> RestGet:
+        """Return the request."""
+        return RestGet(self.path, (), self.pool, self.units)
+
+    def read(self, body: bytes) -> tuple[int, int]:
+        """Return the venue's Unix time and how finely it is told, both in nanoseconds.
+
+        Raises:
+            gapless.errors.DecodeError: If it is not what the venue documents.
+        """
+        text = ""
+        try:
+            found = msgspec.json.decode(body)
+            for key in self.keys:
+                found = found[key]
+            text = str(found)
+        except (LookupError, TypeError, msgspec.MsgspecError, RecursionError):
+            pass
+        if not _NUMBER.fullmatch(text):
+            raise DecodeError("no time where the venue documents it")
+        decimals = len(text.partition(".")[2])
+        return int(Decimal(text) * self.unit_ns), max(1, self.unit_ns // 10**decimals)
+
+
 class Rest(Protocol):
     """The venue's REST reads: whole books, past trades, and what is listed.
 
@@ -245,12 +295,48 @@ class CodecMaker(Protocol):
         """
 
 
+DIAL_BURST: Final = Window(10, 100_000_000)
+"""Our own limit, whatever the venue allows: dials in a tenth of a second.  A crowd that was lost at
+once comes back as a queue, and neither the venue nor our own loop is run over."""
+
+_READS: Final = BreakerPolicy(
+    ban_ns=(30 * SECOND, 120 * SECOND),  # books wait for these
+    busy_first_ns=30 * SECOND,  # venues that say 429 without a time ban next
+    busy_max_ns=30 * SECOND,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class VenueBudgets:
-    """What all sessions that leave by the same address share at one venue."""
+    """What all sessions that leave by the same address share at one venue.
+
+    Args:
+        dials: Pays for dials.
+        pools: Pay for requests, by name.
+        troubles: What went wrong with sharing them with other processes; it grows.
+    """
 
     dials: Budget
     pools: Mapping[str, Budget]
+    troubles: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class BulkReads:
+    """How the best prices of many symbols are read at once; see `gapless.core.audit`.
+
+    Args:
+        channels: Channels whose events show the same prices, with nothing left out and nothing
+            besides.
+        requests: Returns the requests that together cover these symbols, as well as can be told
+            from their names.
+        read: Reads the body of a successful reply; raises `DecodeError` if it is not what the
+            venue documents.
+    """
+
+    channels: frozenset[str]
+    requests: Callable[[Collection[str]], tuple[RestGet, ...]]
+    read: Callable[[bytes], list[BulkTop]]
 
 
 class MoreInstruments(Protocol):
@@ -290,6 +376,7 @@ class Profile:
         client_beat_ns: How often the venue wants to hear from us; see `Codec.beat`.
         request_bytes: Most bytes of topic names in one subscribe.
         topic_bytes_per_connection: Most bytes of topic names on one connection.
+        topics_per_address: Most topics on all connections of one address together.
         connection_counter: What counts every frame of a connection, if something does; see
             `Codec.number`.  A hole in it concerns every topic of the connection.
         symbol_signs: Signs that symbols of this venue have besides letters, digits and dashes.
@@ -298,6 +385,11 @@ class Profile:
         more_instruments: Reads from one reply of a listing what else must be asked for, where one
             round of requests cannot list everything.
         login_request: How a session logs in to read market data, where a channel needs it.
+        busiest: Channel and symbol of what speaks most, where symbols last; empty otherwise.
+        server_time: Where the venue says what time it is.
+        bulk: How the best prices of many symbols can be read at once, in words.
+        bulk_reads: The same for the program, or `None`.
+        calendar: When the venue is silent as it always is.
         login_final: Codes with which the venue refuses a login for good; any other refusal is
             tried again slowly.
     """
@@ -320,6 +412,9 @@ class Profile:
     request_bytes: Fact[int | None]
     topics_per_connection: Fact[int | None]
     topic_bytes_per_connection: Fact[int | None]
+    topics_per_address: Fact[int | None] = Fact(
+        None, "no limit over all connections is documented", "2026-11-22", "L"
+    )
     connection_counter: Fact[str | None]
     ack_within_ns: Fact[int] = Fact(
         10 * SECOND, "our own patience: no venue documents its own", "2026-11-22", "L"
@@ -328,6 +423,10 @@ class Profile:
         None, "no channel of listings is used", "2026-11-22", "L"
     )
     pools: Fact[Mapping[str, Limit]]
+    bulk: Fact[str | None] = Fact(None, "no bulk read is used", "2026-11-22", "L")
+    calendar: Fact[tuple[DailyPause, ...]] = Fact(
+        (), "no daily pause is documented", "2026-11-22", "L"
+    )
     login: Fact[str | None]
     login_final: Fact[frozenset[int]] | None = None
     ack: Fact[str]
@@ -339,6 +438,10 @@ class Profile:
     reconciliation: Fact[str | None]
     cutovers: Fact[tuple[str, ...]]
     channels: tuple[Channel, ...]
+    server_time: Fact[ServerTime | None] = Fact(
+        None, "no read of the venue's time is known", "2026-11-22", "L"
+    )
+    busiest: tuple[str, str] | None = None
     symbol_signs: str = ""
     hallmarks: tuple[str, ...] = ()
     traps: tuple[str, ...]
@@ -346,6 +449,7 @@ class Profile:
     rest: Rest | None = field(repr=False)
     more_instruments: MoreInstruments | None = field(default=None, repr=False)
     login_request: LoginMaker | None = field(default=None, repr=False)
+    bulk_reads: BulkReads | None = field(default=None, repr=False)
 
     def facts(self) -> Iterator[tuple[str, Fact[object]]]:
         """Yield name and fact of everything declared, channels included."""
@@ -370,8 +474,10 @@ class Profile:
 
     def budgets(self) -> VenueBudgets:
         """Return fresh budgets for one address."""
-        pools = {name: Budget(limit) for name, limit in self.pools.value.items()}
-        return VenueBudgets(Budget(*self.dials.value), pools)
+        pools = {
+            name: Budget(limit, breaker=Breaker(_READS)) for name, limit in self.pools.value.items()
+        }
+        return VenueBudgets(Budget(*self.dials.value, DIAL_BURST), pools)
 
     def topic(self, channel: str, symbol: str) -> TopicSpec:
         """Return the topic of a channel, with or without a variant, and a symbol.
@@ -466,6 +572,7 @@ def _patterns(profile: Profile) -> list[tuple[re.Pattern[str], Channel, str]]:
     return result
 
 
+_NUMBER: Final = re.compile(r"[0-9]{1,20}(\.[0-9]{1,12})?")
 _SPECIAL: Final = ' "\\{}@./?&#%'
 
 

@@ -13,8 +13,9 @@ from gapless.core.budget import Window
 from gapless.core.sequence import Numbering
 from gapless.core.stream import SnapshotFrom
 from gapless.venues._binance import ERRORS, FuturesCodec
-from gapless.venues._binance_rest import BinanceRest, read_futures
+from gapless.venues._binance_rest import BinanceRest, book_tickers, read_futures
 from gapless.venues._profile import (
+    MS,
     SECOND,
     Arbitration,
     Channel,
@@ -22,6 +23,7 @@ from gapless.venues._profile import (
     Fact,
     Profile,
     RestGet,
+    ServerTime,
 )
 
 __all__ = ["PROFILES"]
@@ -88,6 +90,13 @@ _PROFILE: Final = Profile(
         f"{_DOCS}, Exchange Information",
         _READ,
         note=f"depth of {DEPTH_LIMIT} levels costs {DEPTH_WEIGHT}; past aggregate trades 20",
+    ),
+    bulk=Fact(
+        "GET /dapi/v1/ticker/bookTicker without a symbol: all of them, weight 5",
+        f"{_DOCS}, Symbol Order Book Ticker",
+        "2026-11-22",
+        "M",
+        "lastUpdateId and time where they are sent",
     ),
     login=Fact(None, _WS, _READ, note="market data needs none"),
     ack=Fact(
@@ -197,6 +206,13 @@ _PROFILE: Final = Profile(
             speaks_on_subscribe=Fact(False, _WS, _READ),
         ),
     ),
+    server_time=Fact(
+        ServerTime("/dapi/v1/time", "weight", ("serverTime",), MS),
+        f"{_DOCS}, Check Server Time",
+        _READ,
+        "M",
+    ),
+    busiest=("trades", "BTCUSD_PERP"),
     traps=(
         "Whether the paths /public and /market are needed here too is not settled: a line that "
         "is acked and silent is the sign.",
@@ -212,6 +228,7 @@ _PROFILE: Final = Profile(
     hallmarks=('"pu":', '"ps":"'),  # the pair: no other market of the family sends it
     codec=FuturesCodec,
     rest=REST,
+    bulk_reads=book_tickers("/dapi/v1", 5),
 )
 
 PROFILES: Final = (_PROFILE,)

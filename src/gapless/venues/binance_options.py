@@ -44,6 +44,7 @@ from gapless.venues._profile import (
     Fact,
     Profile,
     RestGet,
+    ServerTime,
 )
 
 __all__ = ["PROFILES", "BinanceOptionsCodec"]
@@ -404,6 +405,12 @@ _PROFILE: Final = Profile(
             speaks_on_subscribe=Fact(False, _MARKS, _READ, "L"),
             paths=MappingProxyType({"mark": MARKET}),
         ),
+    ),
+    server_time=Fact(
+        ServerTime("/eapi/v1/time", "weight", ("serverTime",), MS),
+        f"{_DOCS}, Check Server Time",
+        _READ,
+        "M",
     ),
     traps=(
         "A stream on the wrong path is acked and never speaks: mark prices live on /market, all "

@@ -31,7 +31,7 @@ from gapless.venues._binance import (
     read_day,
     read_trade,
 )
-from gapless.venues._binance_rest import BinanceRest, state_of
+from gapless.venues._binance_rest import BinanceRest, book_tickers, state_of
 from gapless.venues._profile import (
     MS,
     SECOND,
@@ -41,6 +41,7 @@ from gapless.venues._profile import (
     Fact,
     Profile,
     RestGet,
+    ServerTime,
 )
 
 __all__ = ["PROFILES", "BinanceSpotCodec"]
@@ -210,6 +211,13 @@ _PROFILE: Final = Profile(
         _READ,
         note=f"depth of {DEPTH_LIMIT} levels costs {DEPTH_WEIGHT}; past trades 25, aggregate 4",
     ),
+    bulk=Fact(
+        "GET /api/v3/ticker/bookTicker without a symbol: all of them, weight 4",
+        f"{_REST}, Symbol order book ticker",
+        "2026-11-22",
+        "M",
+        "no number and no time: newer only if a read agreed before",
+    ),
     login=Fact(None, _WS, _READ, note="market data needs none"),
     ack=Fact(
         '{"result":null,"id":n} for a whole frame; LIST_SUBSCRIPTIONS names what is subscribed',
@@ -307,6 +315,12 @@ _PROFILE: Final = Profile(
             speaks_on_subscribe=Fact(False, _WS, _READ),
         ),
     ),
+    server_time=Fact(
+        ServerTime("/api/v3/time", "weight", ("serverTime",), MS),
+        f"{_REST}, Check server time",
+        _READ,
+    ),
+    busiest=("trades", "BTCUSDT"),
     traps=(
         "Stream names need lower-case symbols.",
         "A subscribe to a symbol that does not exist is acked all the same.",
@@ -318,6 +332,7 @@ _PROFILE: Final = Profile(
     ),
     codec=BinanceSpotCodec,
     rest=REST,
+    bulk_reads=book_tickers("/api/v3", 4),
 )
 
 PROFILES: Final = (_PROFILE,)

@@ -14,8 +14,9 @@ from gapless.core.budget import Window
 from gapless.core.sequence import Numbering
 from gapless.core.stream import SnapshotFrom
 from gapless.venues._binance import ERRORS, FuturesCodec
-from gapless.venues._binance_rest import BinanceRest, read_futures
+from gapless.venues._binance_rest import BinanceRest, book_tickers, read_futures
 from gapless.venues._profile import (
+    MS,
     SECOND,
     Arbitration,
     Channel,
@@ -23,6 +24,7 @@ from gapless.venues._profile import (
     Fact,
     Profile,
     RestGet,
+    ServerTime,
 )
 
 __all__ = ["PROFILES"]
@@ -99,6 +101,13 @@ _PROFILE: Final = Profile(
         _INFO,
         _READ,
         note=f"depth of {DEPTH_LIMIT} levels costs {DEPTH_WEIGHT}; past aggregate trades 20",
+    ),
+    bulk=Fact(
+        "GET /fapi/v1/ticker/bookTicker without a symbol: all of them, weight 5",
+        f"{_DOCS}, Symbol Order Book Ticker",
+        "2026-11-22",
+        "M",
+        "lastUpdateId and time where they are sent",
     ),
     login=Fact(None, _WS, _READ, note="market data needs none"),
     ack=Fact(
@@ -220,6 +229,13 @@ _PROFILE: Final = Profile(
             paths=MappingProxyType({"24h": MARKET, "mark": MARKET, "mark-3s": MARKET}),
         ),
     ),
+    server_time=Fact(
+        ServerTime("/fapi/v1/time", "weight", ("serverTime",), MS),
+        f"{_DOCS}, Check Server Time",
+        _READ,
+        "M",
+    ),
+    busiest=("trades", "BTCUSDT"),
     traps=(
         "A stream on the wrong path is acked and never speaks: depth and best quotes live on "
         "/public, aggregate trades, mark prices and tickers on /market.",
@@ -237,6 +253,7 @@ _PROFILE: Final = Profile(
     hallmarks=('"pu":',),  # the update before, which spot does not name
     codec=FuturesCodec,
     rest=REST,
+    bulk_reads=book_tickers("/fapi/v1", 5),
 )
 
 PROFILES: Final = (_PROFILE,)

@@ -517,6 +517,7 @@ _PROFILE: Final = Profile(
             ),
         ),
     ),
+    busiest=("trades", "tBTCUSD"),
     traps=(
         "Heartbeats and checksums are numbered too: skipping them makes false gaps.",
         "The sequence counts the connection and not the channel.",

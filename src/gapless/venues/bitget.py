@@ -700,6 +700,7 @@ _PROFILE: Final = Profile(
             speaks_on_subscribe=Fact(True, _SEEN, _READ, "M"),
         ),
     ),
+    busiest=("trades", "BTCUSDT"),
     traps=(
         "A bare symbol is of the spot market; of a contract it is USDT-FUTURES:BTCUSDT, and so on.",
         "A symbol on the wrong market may be acknowledged, and then nothing comes.",

@@ -15,7 +15,16 @@ from gapless.core.budget import Window
 from gapless.core.sequence import Numbering
 from gapless.core.stream import SnapshotFrom
 from gapless.venues._bybit import COINS, BybitCodec, BybitRest, next_page
-from gapless.venues._profile import SECOND, Arbitration, Channel, Endpoints, Fact, Profile
+from gapless.venues._bybit_bulk import tickers
+from gapless.venues._profile import (
+    SECOND,
+    Arbitration,
+    Channel,
+    Endpoints,
+    Fact,
+    Profile,
+    ServerTime,
+)
 
 __all__ = ["PROFILES"]
 
@@ -76,6 +85,8 @@ def _contracts(name: str) -> tuple[tuple[tuple[str, str], ...], ...]:
     """Return what lists contracts: those that trade, and those before their launch."""
     return (_category(name), (*_category(name), ("status", "PreLaunch")))
 
+
+_BUSIEST: Final = {"spot": "BTCUSDT", "linear": "BTCUSDT", "inverse": "BTCUSD", "option": "BTC"}
 
 _MARKETS: Final = (
     _Market(
@@ -273,6 +284,13 @@ def _profile(market: _Market) -> Profile:
             _READ,
             note="for each address; 403 beyond, and at least ten minutes away",
         ),
+        bulk=Fact(
+            "GET /v5/market/tickers for the market; options by coin",
+            f"{_V5}/market/tickers.mdx",
+            _READ,
+            "M",
+            "prices and the reply's time; whether they hold retail orders is not documented",
+        ),
         login=Fact(None, _CON, _READ, note="market data needs none"),
         ack=Fact(market.ack, _CON, _READ, "H" if market.category in {"linear", "option"} else "M"),
         checksum=Fact(None, _OB, _READ, note="none; the numbers are the proof"),
@@ -295,6 +313,12 @@ def _profile(market: _Market) -> Profile:
         ),
         cutovers=Fact((), "bybit-exchange/docs, changelog", _READ),
         channels=(_trades(market), _book(market), *best, _ticker()),
+        server_time=Fact(
+            ServerTime("/v5/market/time", "http", ("result", "timeNano"), 1),
+            f"{_V5}/market/time.mdx",
+            _READ,
+        ),
+        busiest=("trades", _BUSIEST[market.category]),
         traps=(
             "A snapshot may come at any time, and u = 1 is one whatever the type says.",
             "After 3 s without a change the book of one level is sent again, under the same u.",
@@ -308,6 +332,7 @@ def _profile(market: _Market) -> Profile:
         codec=partial(BybitCodec, options=market.category == "option"),
         rest=BybitRest(market.queries),
         more_instruments=next_page,
+        bulk_reads=tickers(market.category),
     )
 
 

@@ -49,6 +49,7 @@ from gapless.events import (
     Trade,
 )
 from gapless.venues._profile import (
+    MS,
     SECOND,
     Arbitration,
     Channel,
@@ -58,6 +59,7 @@ from gapless.venues._profile import (
     NoSnapshots,
     Profile,
     RestGet,
+    ServerTime,
 )
 
 __all__ = ["PROFILES", "CoinbaseCodec", "CoinbaseRest"]
@@ -683,6 +685,13 @@ _PROFILE: Final = Profile(
             speaks_on_subscribe=Fact(True, _SEEN, _READ, "M"),
         ),
     ),
+    server_time=Fact(
+        ServerTime("/api/v3/brokerage/time", "rest", ("epochMillis",), MS),
+        "docs.cdp.coinbase.com, Advanced Trade, Get server time",
+        _READ,
+        "M",
+    ),
+    busiest=("trades", "BTC-USD"),
     traps=(
         "level2 is subscribed, and l2_data is what comes.",
         "The other side of bid is offer, not ask.",

@@ -54,6 +54,7 @@ from gapless.venues._profile import (
     NoSnapshots,
     Profile,
     RestGet,
+    ServerTime,
 )
 
 __all__ = ["PROFILES", "CoinbaseExchangeCodec", "CoinbaseExchangeRest"]
@@ -579,6 +580,13 @@ _PROFILE: Final = Profile(
             speaks_on_subscribe=Fact(True, f"{_CH}, Ticker Channel", _READ, "M"),
         ),
     ),
+    server_time=Fact(
+        ServerTime("/time", "rest", ("epoch",), SECOND),
+        "docs.cdp.coinbase.com, Exchange, Get server time",
+        _READ,
+        "M",
+    ),
+    busiest=("trades", "BTC-USD"),
     traps=(
         "The first subscribe must come within 5 s.",
         "sequence jumps on matches, ticker and heartbeat: it may not be checked for holes there.",

@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from gapless.core.budget import Credit
+from gapless.core.calendar import DailyPause
 from gapless.core.codec import (
     Ack,
     Asked,
@@ -33,14 +34,16 @@ from gapless.core.sequence import Numbering
 from gapless.core.stream import SnapshotFrom
 from gapless.errors import DecodeError, printable
 from gapless.events import Bbo, BookDelta, BookSnapshot, Event, Origin, Texts, Ticker
-from gapless.venues._deribit_rest import STATES, DeribitRest, TradeData, read_trade
+from gapless.venues._deribit_rest import STATES, SUMMARIES, DeribitRest, TradeData, read_trade
 from gapless.venues._profile import (
     MS,
+    SECOND,
     Arbitration,
     Channel,
     Endpoints,
     Fact,
     Profile,
+    ServerTime,
 )
 
 __all__ = ["LIFECYCLE", "PLATFORM", "PROFILES", "DeribitCodec", "log_in"]
@@ -58,6 +61,7 @@ _SUB: Final = "docs.deribit.com, public/subscribe"
 
 PLATFORM: Final = "platform_state"
 LIFECYCLE: Final = "instrument.state."
+_EVERY_STATE: Final = f"{LIFECYCLE}any.any"
 HEARTBEAT_S: Final = 30  # recommended 30 to 60 s: Usage policy
 
 Number = Annotated[int, Meta(ge=0, lt=2**62)]
@@ -138,6 +142,10 @@ class _State(Struct, gc=False):
     timestamp: Millis | None = None
 
 
+class _Platform(Struct, gc=False):
+    maintenance: bool | None = None
+
+
 class _Error(Struct, gc=False):
     code: int
     message: str = ""
@@ -199,6 +207,7 @@ _decode_trades = msgspec.json.Decoder(list[TradeData]).decode
 _decode_quote = msgspec.json.Decoder(_Quote).decode
 _decode_ticker = msgspec.json.Decoder(_Ticker).decode
 _decode_state = msgspec.json.Decoder(_State).decode
+_decode_platform = msgspec.json.Decoder(_Platform).decode
 _decode_names = msgspec.json.Decoder(list[str]).decode
 _encode = msgspec.json.encode
 
@@ -254,8 +263,8 @@ class DeribitCodec:
                 return Asked("setup", call.id, ())
 
     def once_live(self, request_id: int) -> Request | None:
-        """Ask for news of maintenance.  What was granted, the replies have listed already."""
-        call = _call(request_id, "public/subscribe", {"channels": (PLATFORM,)})
+        """Ask for news of maintenance and of halts.  What was granted, replies have listed."""
+        call = _call(request_id, "public/subscribe", {"channels": (PLATFORM, _EVERY_STATE)})
         return Request(request_id, "setup", call, (), "subscribe", 3000)
 
     def read(self, text: str, recv_ns: int, mono_ns: int) -> list[Event] | Reading:
@@ -297,7 +306,8 @@ class DeribitCodec:
         origin = self._origins.get(channel)
         if origin is None:
             if channel.startswith(PLATFORM):
-                return Status(printable(bytes(data).decode(errors="replace")))
+                told = printable(bytes(data).decode(errors="replace"))
+                return Status(told, _decode_platform(data).maintenance)
             if channel.startswith(LIFECYCLE):
                 return _lifecycle(_decode_state(data))
             return Stray(f"channel {printable(channel)}")
@@ -513,7 +523,7 @@ _PROFILE: Final = Profile(
     request_bytes=Fact(None, _SUB, _READ, "L", "none documented"),
     topic_bytes_per_connection=Fact(None, _SUB, _READ, "L", "none documented"),
     lifecycle_topics=Fact(
-        ("instrument.state.any.any",),
+        (_EVERY_STATE,),
         _NT,
         _READ,
         "M",
@@ -542,6 +552,20 @@ _PROFILE: Final = Profile(
         _READ,
         note="subscribe costs 3,000, get_instruments 10,000, others 500; 10028 ends the session; "
         "get_instruments is stated as 1 a second and as 1 in 10 s: the stricter is kept",
+    ),
+    bulk=Fact(
+        "public/get_book_summary_by_currency: every instrument settled in a currency",
+        "docs.deribit.com, public/get_book_summary_by_currency",
+        _READ,
+        "M",
+        "prices and no sizes; creation_timestamp is taken for the time of the summary",
+    ),
+    calendar=Fact(
+        (DailyPause(8 * 3600 * SECOND, 30 * SECOND, "the daily settlement at 08:00 UTC"),),
+        _ER,
+        _READ,
+        "M",
+        "settlement_in_progress takes seconds, says the document; 30 s are our own patience",
     ),
     login=Fact(
         "public/auth on the socket; raw channels need it (13778 otherwise)",
@@ -626,6 +650,12 @@ _PROFILE: Final = Profile(
             private=_RAW,
         ),
     ),
+    server_time=Fact(
+        ServerTime("/api/v2/public/get_time", "other", ("result",), MS, 500),
+        "docs.deribit.com, public/get_time",
+        _READ,
+    ),
+    busiest=("book", "BTC-PERPETUAL"),
     traps=(
         "A subscribe may be granted in part, without an error: compare the lists.",
         "10028 ends the session: at most three subscribes a second, at most 500 channels each.",
@@ -638,6 +668,7 @@ _PROFILE: Final = Profile(
     codec=DeribitCodec,
     rest=DeribitRest(),
     login_request=log_in,
+    bulk_reads=SUMMARIES,
     login_final=Fact(frozenset({13004}), _ER, _READ, note="invalid_credentials"),
 )
 

@@ -54,6 +54,7 @@ from gapless.venues._profile import (
     NoSnapshots,
     Profile,
     RestGet,
+    ServerTime,
 )
 
 __all__ = ["MARKETS_MAX", "PROFILES", "DydxCodec", "DydxRest"]
@@ -646,6 +647,10 @@ _PROFILE: Final = Profile(
             speaks_on_subscribe=Fact(True, f"{_WS}, Markets", _READ),
         ),
     ),
+    server_time=Fact(
+        ServerTime("/v4/time", "rest", ("epoch",), SECOND), f"{_REST}, Get time", _READ, "M"
+    ),
+    busiest=("trades", "BTC-USD"),
     traps=(
         "A ping that is not answered within 10 s ends the connection (1011).",
         "message_id comes out of order and twice by right: checking it gives false gaps.",

@@ -325,13 +325,13 @@ class HyperliquidCodec:
     def _refused(self, detail: str) -> Reading:
         """Read a sentence that may quote the subscription it is about."""
         shown = printable(detail)
+        if detail.startswith("Already unsubscribed"):  # of what we follow no more, so not ours
+            return Status(shown)
         topic = _quoted(detail)
         if topic is None or self._origins.get(topic) is None:
             return Refusal(None, 0, shown, ordered=True)
         if detail.startswith("Already subscribed"):
             return Granted((topic,))
-        if detail.startswith("Already unsubscribed"):
-            return Status(shown)
         return Denied((topic,), 0, shown)
 
 
@@ -498,6 +498,9 @@ _PROFILE: Final = Profile(
     topics_per_connection=Fact(
         1000, _RL, _READ, note="1000 for the address: lines and processes together"
     ),
+    topics_per_address=Fact(
+        1000, _RL, _READ, note="a feed keeps to it; other feeds and processes are not counted"
+    ),
     topic_bytes_per_connection=Fact(None, _SUB, _READ, "L", "none documented"),
     connection_counter=Fact(None, _WS, _READ),
     pools=Fact(
@@ -561,6 +564,7 @@ _PROFILE: Final = Profile(
         ),
     ),
     symbol_signs="@/:",
+    busiest=("trades", "BTC"),
     traps=(
         "The first frame is a plain sentence and no JSON.",
         "Close 1000 is how a restart looks: it is no goodbye.",

@@ -59,6 +59,7 @@ from gapless.venues._profile import (
     Endpoints,
     Fact,
     Profile,
+    ServerTime,
 )
 
 __all__ = ["PROFILES", "KrakenCodec"]
@@ -643,6 +644,13 @@ _PROFILE: Final = Profile(
         ),
     ),
     symbol_signs="/",
+    server_time=Fact(
+        ServerTime("/0/public/Time", "rest", ("result", "unixtime"), SECOND),
+        "docs.kraken.com, REST: Get server time",
+        _READ,
+        "M",
+    ),
+    busiest=("book", "BTC/USD"),
     traps=(
         "Symbols are BTC/USD here, XBT/USD in the older dialect, and XXBTZUSD in REST.",
         "One subscribe gets an answer for each symbol, and some of them may be refusals.",

@@ -554,6 +554,7 @@ _PROFILE: Final = Profile(
             ),
         ),
     ),
+    busiest=("trades", "PF_XBTUSD"),
     traps=(
         "A product may be granted and stay silent while others flow: watch each on its own.",
         "Pings and pongs say nothing of the data: an idle timer that they reset never rings.",

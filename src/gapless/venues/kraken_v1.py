@@ -55,6 +55,7 @@ from gapless.venues._profile import (
     Endpoints,
     Fact,
     Profile,
+    ServerTime,
 )
 
 __all__ = ["PROFILES", "KrakenV1Codec"]
@@ -478,6 +479,13 @@ _PROFILE: Final = Profile(
         ),
     ),
     symbol_signs="/",
+    server_time=Fact(
+        ServerTime("/0/public/Time", "rest", ("result", "unixtime"), SECOND),
+        "docs.kraken.com, REST: Get server time",
+        _READ,
+        "M",
+    ),
+    busiest=("book", "XBT/USD"),
     traps=(
         "Pairs are XBT/USD here, BTC/USD in the newer dialect, and XXBTZUSD in REST.",
         "Bids and asks of one change may come as two objects in one array.",

@@ -24,13 +24,16 @@ from gapless.core.secrets import Secrets
 from gapless.core.sequence import Numbering
 from gapless.core.stream import SnapshotFrom
 from gapless.venues._okx import SUMMARY, OkxCodec, OkxRest, option_families
+from gapless.venues._okx_bulk import TICKERS
 from gapless.venues._profile import (
+    MS,
     SECOND,
     Arbitration,
     Channel,
     Endpoints,
     Fact,
     Profile,
+    ServerTime,
 )
 
 __all__ = ["CHECKSUM", "PROFILES", "login_request"]
@@ -174,6 +177,13 @@ _PROFILE: Final = Profile(
         note="480 subscribes, unsubscribes and logins are allowed to each connection; we share"
         " them among all of an address, which is stricter",
     ),
+    bulk=Fact(
+        "GET /api/v5/market/tickers for each type of instrument",
+        f"{_DOC}, GET / Tickers",
+        _READ,
+        "M",
+        "prices and times; whether they hold retail orders, as books do not, is not documented",
+    ),
     login=Fact(
         "op login: HMAC-SHA256 over seconds, GET and /users/self/verify; books by tick need it",
         f"{_DOC}, WebSocket, Login",
@@ -300,6 +310,12 @@ _PROFILE: Final = Profile(
             ),
         ),
     ),
+    server_time=Fact(
+        ServerTime("/api/v5/public/time", "rest", ("data", 0, "ts"), MS),
+        f"{_DOC}, Get system time",
+        _READ,
+    ),
+    busiest=("trades", "BTC-USDT"),
     traps=(
         "Port 8443 is gone, though older documents print it.",
         "The checksum is 0 and means nothing; checking it makes every book look broken.",
@@ -319,6 +335,7 @@ _PROFILE: Final = Profile(
     rest=OkxRest(),
     more_instruments=option_families,
     login_request=login_request,
+    bulk_reads=TICKERS,
 )
 
 PROFILES: Final = (_PROFILE,)

@@ -430,9 +430,30 @@ def test_past_trades_are_those_of_the_stream_from_a_number_on():
     assert json.loads(newest.body_text)[-1]["id"] == max(streamed)
 
 
+def test_best_prices_are_those_of_the_books_for_one_symbol_or_all():
+    exchange = venue()
+    exchange.advance(T0)
+    exchange.advance(T0 + 20 * SECOND)
+    path, now_ns = "/api/v3/ticker/bookTicker", T0 + 20 * SECOND
+    reply = exchange.rest("GET", path, {}, IP, now_ns)
+    assert reply.headers["X-MBX-USED-WEIGHT-1M"] == "4"
+    every = {each["symbol"]: each for each in json.loads(reply.body_text)}
+    assert set(every) == set(exchange.world.by_name)
+    one = exchange.rest("GET", path, {"symbol": "BTCUSDT"}, IP, now_ns)
+    assert one.headers["X-MBX-USED-WEIGHT-1M"] == "6"
+    assert json.loads(one.body_text) == every["BTCUSDT"]
+    depth = json.loads(
+        exchange.rest("GET", "/api/v3/depth", {"symbol": "BTCUSDT"}, IP, now_ns).body_text
+    )
+    best = every["BTCUSDT"]
+    assert [best["bidPrice"], best["bidQty"]] == depth["bids"][0]
+    assert [best["askPrice"], best["askQty"]] == depth["asks"][0]
+
+
 @pytest.mark.parametrize(
     ("path", "query", "status", "code"),
     [
+        ("/api/v3/ticker/bookTicker", {"symbol": "NOSUCH"}, 400, -1121),
         ("/api/v3/depth", {"symbol": "NOSUCH"}, 400, -1121),
         ("/api/v3/historicalTrades", {"symbol": "NOSUCH"}, 400, -1121),
         ("/api/v3/historicalTrades", {"symbol": "BTCUSDT", "limit": "0"}, 400, -1100),

@@ -96,7 +96,19 @@ def test_a_login_gives_tokens_and_says_how_long():
 
 
 def test_every_answer_is_plain_json():
-    exchange = venue()
+    exchange, asked = venue(), {"instrument_name": "BTC-PERPETUAL", "currency": "BTC"}
     for method in METHODS:
         if "auth" not in method:
-            json.dumps(METHODS[method](exchange.dialect, {"instrument_name": "BTC-PERPETUAL"}, T0))
+            json.dumps(METHODS[method](exchange.dialect, asked, T0))
+
+
+def test_a_summary_has_the_best_prices_of_everything_settled_in_a_currency():
+    exchange = venue()
+    (only,) = call("get_book_summary_by_currency", exchange, currency="BTC")
+    assert only["instrument_name"] == "BTC-PERPETUAL"
+    assert only["creation_timestamp"] == exchange.now_ns // MS
+    book = call("get_order_book", exchange, instrument_name="BTC-PERPETUAL", depth=1)
+    assert [only["bid_price"], only["ask_price"]] == [book["bids"][0][0], book["asks"][0][0]]
+    assert call("get_book_summary_by_currency", exchange, currency="USDC") == []
+    with pytest.raises(RpcError):
+        call("get_book_summary_by_currency", exchange)

@@ -57,6 +57,7 @@ class BinanceSpot(Fake):
         {"book": "depth@100ms", "trades": "trade", "bbo": "bookTicker", "ticker": "ticker"}
     )
     depth_path = "/api/v3/depth"
+    best_path = "/api/v3/ticker/bookTicker"
 
     def stream(self, channel, symbol):
         return f"{symbol.lower()}@{self.streams[channel]}"
@@ -74,6 +75,8 @@ class BinanceSpot(Fake):
             line.later(10, line.wire.close, 1001)
 
     def rest(self, path, query):
+        if path == self.best_path:
+            return 200, json.dumps([self.best(each) for each in self.markets.values()]).encode()
         if path != self.depth_path:
             return 404, b"{}"
         market = self.markets.get(query["symbol"])
@@ -94,6 +97,12 @@ class BinanceSpot(Fake):
             case _:
                 return {"e": "24hrTicker", **head, "c": market.last, "v": "9.0"}
 
+    def best(self, market):
+        """Return one market's best prices, as all of them are read at once."""
+        (bid, bid_size), (ask, ask_size) = market.bids[0], market.asks[0]
+        best = {"bidPrice": bid, "bidQty": bid_size, "askPrice": ask, "askQty": ask_size}
+        return {"symbol": market.symbol, **best}
+
     def numbers(self, change):
         return {"U": change.first, "u": change.last}
 
@@ -112,12 +121,16 @@ class BinanceUsdm(BinanceSpot):
     per_s, ping_s, pong_s = 10, 180, 600
     streams = BinanceSpot.streams | {"trades": "aggTrade"}
     depth_path = "/fapi/v1/depth"
+    best_path = "/fapi/v1/ticker/bookTicker"
     public = ("depth@100ms", "bookTicker")
 
     def serves(self, path, name):
         return path == (
             "/public/stream" if name.partition("@")[2] in self.public else "/market/stream"
         )
+
+    def best(self, market):
+        return super().best(market) | {"time": market.ns // 1_000_000}
 
     def numbers(self, change):
         return {"T": change.ns // 1_000_000, "U": change.last, "u": change.last, "pu": change.prev}
@@ -138,6 +151,7 @@ class BinanceCoinm(BinanceUsdm):
     stranger = "NOPEUSD_PERP"
     routes = 1
     depth_path = "/dapi/v1/depth"
+    best_path = "/dapi/v1/ticker/bookTicker"
 
     def serves(self, path, name):
         return path == "/stream"
@@ -157,7 +171,7 @@ class BinanceOptions(BinanceUsdm):
     ping_s, pong_s = 300, 900
     unrefused = frozenset({"ticker"})  # it is on an underlying that exists
     streams = BinanceUsdm.streams | {"trades": "optionTrade", "ticker": "optionMarkPrice"}
-    depth_path = "/eapi/v1/depth"
+    depth_path, best_path = "/eapi/v1/depth", None  # best prices of all are not documented
     public = ("depth@100ms", "bookTicker", "optionTrade")
 
     def stream(self, channel, symbol):

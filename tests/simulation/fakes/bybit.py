@@ -100,8 +100,10 @@ class BybitLine(Line):
 
     def ticker(self, name, market, kind):
         data = {"symbol": market.symbol, "lastPrice": market.last}
+        if self.fake.category != "spot":  # whose tickers have no best prices
+            data |= {"bid1Price": market.bids[0][0], "ask1Price": market.asks[0][0]}
         if kind == "snapshot":
-            data |= {"volume24h": "9.5", "bid1Price": "499.5"}
+            data |= {"volume24h": "9.5"}
         return {"topic": name, "type": kind, "ts": self.ms, "cs": market.number, "data": data}
 
     def second(self):
@@ -124,6 +126,17 @@ class BybitSpot(Fake):
     tells = frozenset({"book"})
     restarts = "gap"  # number 1 is a snapshot, whatever its type says
     depth_name = "50"
+
+    def rest(self, path, query):
+        if path != "/v5/market/tickers" or query["category"] != self.category:
+            return 404, b"{}"
+        rows = [
+            {"symbol": each.symbol, "bid1Price": each.bids[0][0], "ask1Price": each.asks[0][0]}
+            for each in self.markets.values()
+            if each.symbol.startswith(query.get("baseCoin", ""))
+        ]
+        reply = {"retCode": 0, "retMsg": "OK", "time": self.now_ns // 1_000_000}
+        return 200, json.dumps(reply | {"result": {"list": rows}}).encode()
 
     def topic(self, channel, symbol):
         names = {

@@ -122,6 +122,21 @@ class Deribit(Fake):
         names = {"book": "book.{}.100ms", "trades": "trades.{}.100ms", "bbo": "quote.{}"}
         return names.get(channel, "ticker.{}.100ms").format(symbol)
 
+    def rest(self, path, query):
+        if path != "/api/v2/public/get_book_summary_by_currency":
+            return 404, b"{}"
+        rows = [
+            {
+                "instrument_name": each.symbol,
+                "bid_price": float(each.bids[0][0]),
+                "ask_price": float(each.asks[0][0]),
+                "creation_timestamp": self.now_ns // 1_000_000,
+            }
+            for each in self.markets.values()
+            if each.symbol.startswith(query["currency"])
+        ]
+        return 200, json.dumps({"jsonrpc": "2.0", "result": rows}).encode()
+
     def shut_down(self):
         for line in tuple(self.lines):
             if "platform_state" in line.topics:

@@ -84,7 +84,8 @@ class OkxLine(Line):
         return row | {"side": made.taker, "ts": str(made.ns // 1_000_000), "count": "1"}
 
     def ticker(self, market):
-        return {"instId": market.symbol, "last": market.last, "ts": str(self.ms), "bidPx": "1"}
+        head = {"instId": market.symbol, "last": market.last, "ts": str(self.ms)}
+        return head | {"bidPx": market.bids[0][0], "askPx": market.asks[0][0]}
 
     def second(self):
         if self.now_ns > max(self.heard_ns, self.said_ns) + 30 * SECOND:
@@ -110,6 +111,16 @@ class Okx(Fake):
     tells = frozenset({"book", "trades"})
     announces = switches = True
     stride = 9
+
+    def rest(self, path, query):
+        if path != "/api/v5/market/tickers" or query != {"instType": "SPOT"}:
+            return 404, b"{}"
+        head = {"instType": "SPOT", "ts": str(self.now_ns // 1_000_000)}
+        rows = [
+            head | {"instId": each.symbol, "bidPx": each.bids[0][0], "askPx": each.asks[0][0]}
+            for each in self.markets.values()
+        ]
+        return 200, json.dumps({"code": "0", "msg": "", "data": rows}).encode()
 
     def shut_down(self):
         for line in tuple(self.lines):

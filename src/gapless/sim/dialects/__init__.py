@@ -10,9 +10,12 @@ from gapless.sim.dialects.deribit import Deribit
 if TYPE_CHECKING:
     from gapless.sim.dialects._base import Dialect
 
-__all__ = ["DIALECTS", "BinanceSpot", "Deribit"]
+__all__ = ["DIALECTS", "USUAL", "BinanceSpot", "Deribit"]
 
 DIALECTS: Final[dict[str, type[Dialect]]] = {
     BinanceSpot.venue: BinanceSpot,
     Deribit.venue: Deribit,
 }
+
+USUAL: Final = Deribit.venue
+"""Where nobody names a venue: all that its books need comes over the socket."""

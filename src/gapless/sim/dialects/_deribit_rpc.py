@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gapless.sim.dialects._base import MS
 from gapless.sim.dialects._deribit_topics import mid, ticker_body, trade_body
+from gapless.sim.matching import ASK, BID
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -155,6 +156,33 @@ def _ticker(venue: Deribit, params: dict[str, Any], now_ns: int) -> Any:
     return msgspec.json.decode(ticker_body(venue, market, market.changed_ns))
 
 
+def _book_summary(venue: Deribit, params: dict[str, Any], now_ns: int) -> Any:
+    """Return a summary of every instrument that is settled in a currency."""
+    world, life = venue.exchange.world, venue.life
+    currency, stamp = params.get("currency"), now_ns // MS
+    if not isinstance(currency, str):
+        raise RpcError(-32602, "Invalid params", "wrong format", "currency")
+    found = []
+    for market in () if world is None else world.markets:
+        spec = market.spec
+        settled_in = spec.name.partition("-")[0].rpartition("_")[2]
+        if settled_in != currency or (life is not None and life.hides(spec.name)):
+            continue
+        price = venue.scales[market.index][0].value
+        bid, ask = market.book.best(BID), market.book.best(ASK)
+        found.append(
+            {
+                "instrument_name": spec.name,
+                "bid_price": None if bid is None else price[bid],
+                "ask_price": None if ask is None else price[ask],
+                "base_currency": spec.base,
+                "quote_currency": spec.quote,
+                "creation_timestamp": stamp,
+            }
+        )
+    return found
+
+
 def _last_trades(venue: Deribit, params: dict[str, Any], now_ns: int) -> Any:
     market = _market(venue, params)
     count = _whole(params, "count", 10, _TRADES_MAX)
@@ -182,6 +210,7 @@ METHODS: Final[dict[str, Callable[[Deribit, dict[str, Any], int], Any]]] = {
     "public/status": _status,
     "public/auth": _auth,
     "public/get_instruments": _instruments,
+    "public/get_book_summary_by_currency": _book_summary,
     "public/get_order_book": _order_book,
     "public/ticker": _ticker,
     "public/get_last_trades_by_instrument": _last_trades,

@@ -23,7 +23,7 @@ from gapless.sim.dialects import _binance_spot_topics as topics
 from gapless.sim.dialects._base import MS, SECOND, Dialect, Recorded, RestReply, SimOptions
 from gapless.sim.dialects._binance_spot_symbols import spec_of, symbol_info
 from gapless.sim.limits import FixedWindow, SlidingWindow
-from gapless.sim.matching import ASK
+from gapless.sim.matching import ASK, BID
 from gapless.sim.session import Refused
 
 if TYPE_CHECKING:
@@ -338,6 +338,8 @@ class BinanceSpot(Dialect):
             weight = 20
         elif path == "/api/v3/historicalTrades":
             weight = 25
+        elif path == "/api/v3/ticker/bookTicker":
+            weight = 2 if "symbol" in query else 4
         peer = self._peer(peer_ip)
         refusal = self._weigh(peer, weight, now_ns) if self.options.limits else None
         if refusal is not None:
@@ -385,6 +387,8 @@ class BinanceSpot(Dialect):
                 return self._depth(query, now_ns)
             case "/api/v3/historicalTrades":
                 return self._past_trades(query)
+            case "/api/v3/ticker/bookTicker":
+                return self._book_tickers(query)
             case _:
                 return 404, '{"code":-1000,"msg":"No such path."}'
 
@@ -412,6 +416,26 @@ class BinanceSpot(Dialect):
         bids = ",".join([f'["{price[p]}","{size[s]}"]' for p, s in view.bids])
         asks = ",".join([f'["{price[p]}","{size[s]}"]' for p, s in view.asks])
         return 200, f'{{"lastUpdateId":{view.number},"bids":[{bids}],"asks":[{asks}]}}'
+
+    def _book_tickers(self, query: dict[str, str]) -> tuple[int, str]:
+        """Return the best prices of one symbol, or of all of them."""
+        name = query.get("symbol")
+        if name is not None:
+            market = self._market(name)
+            if market is None:
+                return 400, '{"code":-1121,"msg":"Invalid symbol."}'
+            return 200, self._book_ticker(market)
+        world = self.exchange.world
+        bodies = [] if world is None else [self._book_ticker(market) for market in world.markets]
+        return 200, f"[{','.join(bodies)}]"
+
+    def _book_ticker(self, market: Market) -> str:
+        price, size = (scale.text for scale in self.scales[market.index])
+        (bid, bids), (ask, asks) = market.book.top(BID), market.book.top(ASK)
+        return (
+            f'{{"symbol":"{market.spec.name}","bidPrice":"{price[bid]}","bidQty":"{size[bids]}",'
+            f'"askPrice":"{price[ask]}","askQty":"{size[asks]}"}}'
+        )
 
     def _past_trades(self, query: dict[str, str]) -> tuple[int, str]:
         """Return trades from ``fromId`` on, oldest first; the newest without it."""
