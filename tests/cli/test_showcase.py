@@ -1,10 +1,13 @@
 """A short tour in this process, over real sockets; and one that is meant to fail."""
 
 import asyncio
+from dataclasses import replace
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
 
+from gapless.cli import showcase as module
 from gapless.cli.showcase import DEAF_S, Losses, Showcase, Stage, Struck
 from gapless.cli.tour import Step, parts
 from gapless.core.sequence import Numbering
@@ -12,6 +15,7 @@ from gapless.events import Gap, Notice, Origin, Resynced, Trade
 from gapless.sim.dialects import DIALECTS
 from gapless.sim.faults import Fault, FaultRecord
 from gapless.sim.truth import MemoryTruth
+from gapless.testing.scorecard import Hole
 
 FIRST, SECOND = parts()
 SECOND_NS = 1_000_000_000
@@ -22,23 +26,22 @@ def never():
 
 
 async def shown(
-    steps, *, duration_s, stop=never, naive=False, kind=Showcase, on_tell=lambda *_: None
+    steps, *, duration_s, stop=None, naive=False, kind=Showcase, lines=1, on_tell=lambda *_: None
 ):
-    told = []
+    """Run without pauses; unless ``stop`` is given, it ends with the last outcome."""
+    told, over = [], asyncio.Event()
+    steps = [replace(step, needs_s=duration_s) for step in steps]  # nothing to spare
 
     def tell(what, struck):
         told.append((what, struck.step.name))
         on_tell(what, struck)
+        if told.count(("outcome", struck.step.name)) and len(told) == 2 * len(steps):
+            over.set()
 
-    showcase = kind(
-        [FIRST.venue, SECOND.venue],
-        steps,
-        seed=3,
-        naive=naive,
-        tell=tell,
-    )
+    venues = [FIRST.venue, SECOND.venue]
+    showcase = kind(venues, steps, seed=3, naive=naive, tell=tell, lines=lines)
     async with asyncio.timeout(duration_s + 20):
-        await showcase.run(duration_s, stop)
+        await showcase.run(duration_s, over.wait if stop is None else stop)
     return showcase, told
 
 
@@ -49,37 +52,58 @@ DROP = Step(
     (Fault(name="drop", topic=SECOND.trades, count=3),),
 )
 RESET = Step("reset", FIRST.venue, "the connection is reset", (Fault(name="reset"),))
+DROP_BOOK = Step(
+    "drop-book",
+    FIRST.venue,
+    "one line loses two book changes",
+    (Fault(name="drop", topic=FIRST.book, count=2),),
+    single=True,
+)
+NOWHERE = Step("drop", SECOND.venue, "story", (Fault(name="drop", topic="no such topic"),))
 
 
 @pytest.fixture(scope="module")
 def short():
-    return asyncio.run(shown([RESET, DROP], duration_s=13.0, naive=True))
+    return asyncio.run(shown([RESET, DROP, DROP_BOOK], duration_s=60.0, naive=True))
 
 
 def test_each_step_is_settled_before_the_next_begins(short):
     showcase, told = short
-    assert [what for what, _ in told] == ["step", "outcome"] * 2
-    assert [name for _, name in told] == ["reset", "reset", "drop-trades", "drop-trades"]
-    first, second = showcase.struck
-    assert first.settled_s is not None
-    assert second.settled_s is not None
-    assert first.at_s + first.settled_s <= second.at_s
-    assert showcase.complete
+    assert [what for what, _ in told] == ["step", "outcome"] * 3
+    names = ["reset", "drop-trades", "drop-book"]
+    assert [name for _, name in told] == [name for name in names for _ in range(2)]
+    assert all(struck.over and struck.settled_s is not None for struck in showcase.struck)
+    for before, after in pairwise(showcase.struck):
+        assert before.at_s + before.settled_s <= after.at_s
+    assert not showcase.stuck
 
 
 def test_what_was_done_is_counted_with_the_step(short):
-    reset, drop = short[0].struck
+    reset, drop, drop_book = short[0].struck
     assert (reset.dials, reset.sessions) == (1, 1)
-    assert reset.rebuilt == len(DIALECTS[FIRST.venue].usual_symbols)
+    # A book that did not change meanwhile is proven by its numbers, and not loaded anew.
+    assert 0 <= reset.rebuilt <= len(DIALECTS[FIRST.venue].usual_symbols)
     assert reset.notice.kind == "ended"
     assert reset.noticed_s <= reset.healed_s <= reset.settled_s
     assert (drop.dials, drop.rebuilt, drop.notice) == (0, 0, None)
     assert drop.gaps >= 1
+    assert (drop_book.dials, drop_book.rebuilt, drop_book.gaps) == (0, 1, 1)
+    assert not drop_book.carried  # there is no other line
 
 
 def test_what_was_lost_is_the_venue_s_truth_of_that_step(short):
-    drop = short[0].struck[1]
+    _, drop, drop_book = short[0].struck
     assert (drop.lost, drop.announced) == (3, 3)  # each session lost three
+    assert drop_book.lost == drop_book.announced >= 2  # and what came until the next snapshot
+
+
+def test_what_strikes_one_line_of_two_is_brought_by_the_other():
+    showcase, _ = asyncio.run(shown([DROP_BOOK], duration_s=60.0, lines=2))
+    (struck,) = showcase.struck
+    assert struck.happened
+    assert struck.settled_s is not None
+    assert (struck.lost, struck.announced, struck.rebuilt, struck.gaps) == (0, 0, 0, 0)
+    assert struck.carried
 
 
 def test_the_naive_loop_lost_the_same_three_and_said_nothing(short):
@@ -97,14 +121,32 @@ def test_the_promise_held(short):
         assert card.books_compared == card.books_equal == 2
 
 
-def test_a_fault_that_cannot_happen_is_not_claimed():
-    nowhere = Step("drop", SECOND.venue, "story", (Fault(name="drop", topic="no such topic"),))
-    showcase, _ = asyncio.run(shown([nowhere], duration_s=6.0))
+def test_a_fault_that_cannot_happen_is_not_claimed(monkeypatch):
+    monkeypatch.setattr(module, "STRIKE_S", 0.5)
+    showcase, _ = asyncio.run(shown([NOWHERE], duration_s=60.0))
     (struck,) = showcase.struck
     assert struck.over
     assert not struck.happened
     assert struck.settled_s is None
-    assert showcase.complete
+
+
+def test_what_there_is_no_time_for_is_not_begun_and_what_is_cut_short_is_not_over():
+    for step, begun in ((NOWHERE, [False]), (replace(RESET, lasts_s=9.0), [])):
+        showcase, _ = asyncio.run(shown([step], duration_s=3.5, stop=never))
+        assert [struck.over for struck in showcase.struck] == begun
+        assert not showcase.complete
+        assert not showcase.stuck  # there was no time for it
+
+
+def test_a_feed_that_is_not_well_again_though_it_had_time_is_stuck(monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE_S", 0.5)
+
+    class Sick(Showcase):
+        _well = staticmethod(lambda stage: False)
+
+    showcase, _ = asyncio.run(shown([RESET], duration_s=3.5, stop=never, kind=Sick))
+    assert showcase.struck == []
+    assert (showcase.complete, showcase.stuck) == (False, True)
 
 
 def test_a_stop_in_the_middle_leaves_a_tour_that_can_be_scored():
@@ -113,10 +155,10 @@ def test_a_stop_in_the_middle_leaves_a_tour_that_can_be_scored():
         silence = Step("s", FIRST.venue, "story", (Fault(name="silence", for_s=4),), 4.0, 4.0)
 
         def look(what, struck):
-            if (what, struck.step) == ("step", silence):
+            if (what, struck.step.name) == ("step", "s"):
                 stop.set()
 
-        return await shown([DROP, silence], duration_s=12.0, stop=stop.wait, on_tell=look)
+        return await shown([DROP, silence], duration_s=60.0, stop=stop.wait, on_tell=look)
 
     showcase, _ = asyncio.run(scenario())
     assert [struck.over for struck in showcase.struck] == [True, False]
@@ -196,6 +238,16 @@ def struck_with(*happened):
 )
 def test_a_step_has_happened_if_each_of_its_faults_has(records, happened):
     assert struck_with(*records).happened is happened
+
+
+def test_what_was_lost_is_put_down_to_the_step_in_which_it_was_told():
+    showcase = Showcase([], [], seed=1, naive=False, tell=lambda *_: None)
+    other = Struck(Step("n", "w", "story", ()), 0.0, 0)
+    first, second = (Struck(Step("n", "v", "story", ()), 0.0, ns) for ns in (10, 20))
+    showcase.struck = [first, other, second]
+    showcase._charge(stage(), [Hole(9, 7, 7), Hole(10, 2, 2), Hole(19, 1, 0), Hole(20, 4, 4)])
+    assert [(each.lost, each.announced) for each in (first, second)] == [(3, 2), (4, 4)]
+    assert (other.lost, other.announced) == (0, 0)  # of another venue
 
 
 def test_only_the_first_sign_counts_as_notice_and_planned_ends_do_not():

@@ -68,6 +68,12 @@ def test_a_fault_that_did_not_happen_is_said_to_be_one():
         ({}, "nothing had to be done"),
         ({"over": False}, "nothing noticed so far"),
         ({"repeats": 1}, "1 repeat held back"),
+        ({"carried": True}, "the other line had it all"),
+        ({"carried": True, "lost": 1}, "nothing had to be done"),
+        (
+            {"noticed_s": 2.0, "notice": notice("stalled", "x"), "dials": 1, "carried": True},
+            "noticed in 2.0 s (silence, pongs alive); 1 dial, 1 failed; the other line had it all",
+        ),
         (
             {"noticed_s": 0.25, "gaps": 2, "rebuilt": 1, "repeats": 3},
             "noticed in 0.2 s (the numbers skip); 1 book rebuilt",
@@ -137,6 +143,7 @@ def showcase(steps=14, naive=False, trust="gapped"):
     return SimpleNamespace(
         stages=stages,
         tour=TOUR,
+        lines=2,
         struck=[struck(step, **worst) for step in TOUR[:steps]],
         elapsed_s=61.4,
     )
@@ -255,7 +262,7 @@ def test_plain_lines_say_what_happened_what_was_done_and_what_was_lost(capsys):
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [
-        "SIMULATED: two exchanges on this machine, seed 7, 14 faults in 75 s",
+        "SIMULATED: two exchanges on this machine, 2 lines to each, seed 7, 14 faults in 75 s",
         "01:05.0 1/14 venue: the connection is reset",
         "        done  nothing had to be done",
         "        lost  nothing lost; live all the time",
@@ -282,7 +289,9 @@ def column(**how):
 
 def result(naive=False, **how):
     faults = [{"name": step.name, "happened": True} for step in TOUR]
-    score = {"seed": 7, "faults": faults, "complete": True, "simulated": True, **column(), **how}
+    score = {"seed": 7, "faults": faults, "complete": True, "not_reached": [], "simulated": True}
+    score |= {"lines": 2, "lost_to_one_line": 0, "stuck": False}
+    score |= {**column(), **how}
     if naive:
         lost = {"intervals": {"lost": 60, "covered": 0}, "announced": 0, "unheard": 500}
         score["naive"] = column(kept=False, **lost)
@@ -316,13 +325,20 @@ def test_the_columns_stand_side_by_side_with_what_they_mean():
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        ({}, "The promise held: whatever was lost was announced."),
-        ({"complete": False}, "Stopped early; so far the promise held."),
+        ({}, "The promise held: whatever was lost was announced.\nWhat struck one line of 2 cost"),
+        ({"lines": 1}, "The promise held: whatever was lost was announced.\n\nNext:"),
+        (
+            {"complete": False, "not_reached": ["reset", "silence"]},
+            "cost nothing.\nThere was no time for reset, silence.\n",
+        ),
+        ({"complete": False, "not_reached": list("abcde")}, "for a, b, c and 2 more.\n"),
+        ({"kept": False, "lost_to_one_line": 1}, "seed 7.\nWhat struck one line of 2 cost 1 mess"),
+        ({"kept": False, "stuck": True}, "seed 7.\nA feed was not well again"),
         ({"kept": False}, "THE PROMISE BROKE. Please report seed 7."),
         ({"kept": False, "faults": []}, "Stopped before the first fault"),
     ],
 )
-def test_the_verdict_is_one_sentence(how, words):
+def test_the_verdict_says_what_held_what_did_not_and_what_is_not_known(how, words):
     assert words in printed(result(**how))
 
 

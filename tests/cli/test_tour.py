@@ -80,28 +80,25 @@ def step(lasts_s=0.0, needs_s=2.0):
     return Step("n", "v", "story", (), lasts_s, needs_s)
 
 
-def test_what_is_to_spare_is_shared_by_the_steps_that_are_left():
-    pace = Pace([step(), step(), step()], 12.0)  # 6 s needed, 6 s to spare
-    assert pace.of(0, 0.0) == (2.0, 8.0)
-    assert pace.of(1, 4.0) == (2.0, 6.0)
-    assert pace.of(2, 8.0) == (2.0, 4.0)
-
-
-def test_what_a_quick_step_saves_goes_to_the_others():
+def test_what_is_to_spare_is_shared_by_the_pauses_that_are_left():
     pace = Pace([step(), step(), step()], 12.0)
-    assert pace.of(1, 2.0) == (3.0, 8.0)
+    assert pace.pause_s(0, 2.0) == 3.0  # 10 s left, of which two steps need 4
+    assert pace.pause_s(1, 7.0) == 3.0
+    assert pace.pause_s(2, 11.0) == 0.0  # nothing comes after the last
 
 
-def test_a_slow_step_may_use_what_the_others_can_spare_and_no_more():
+def test_what_a_quick_step_saves_goes_to_the_pauses():
+    pace = Pace([step(), step(), step()], 12.0)
+    assert pace.pause_s(0, 1.0) == 3.5
+
+
+def test_no_pause_is_so_long_that_people_go_away():
+    assert Pace([step(), step()], 100.0).pause_s(0, 1.0) == 5.0
+
+
+def test_a_slow_step_takes_its_time_from_the_pauses():
     pace = Pace([step(), step()], 10.0)
-    _, most_s = pace.of(0, 0.0)
-    assert pace.of(1, most_s) == (0.0, 2.0)  # what it needs is still there
-
-
-def test_a_late_step_is_not_waited_for_beyond_its_fault():
-    pace = Pace([step(lasts_s=3.0, needs_s=4.0)], 10.0)
-    assert pace.of(0, 6.0) == (0.0, 4.0)
-    assert pace.of(0, 50.0) == (0.0, 4.0)  # its fault, and a second
+    assert pace.pause_s(0, 8.0) == pace.pause_s(0, 9.5) == pace.pause_s(0, 50.0) == 0.0
 
 
 @given(
@@ -113,12 +110,12 @@ def test_a_late_step_is_not_waited_for_beyond_its_fault():
     st.lists(st.floats(0, 1), min_size=20, max_size=20),
     st.floats(0, 60),
 )
-def test_whatever_the_steps_take_within_their_bounds_the_tour_ends_in_time(steps, shares, more_s):
+def test_if_no_step_takes_longer_than_it_needs_the_tour_ends_in_time(steps, shares, more_s):
     end_s = sum(each.needs_s for each in steps) + more_s
     pace, now_s = Pace(steps, end_s), 0.0
-    for index, share in zip(range(len(steps)), shares, strict=False):
-        pause_s, most_s = pace.of(index, now_s)
+    for index, (each, share) in enumerate(zip(steps, shares, strict=False)):
+        now_s += share * each.needs_s
+        pause_s = pace.pause_s(index, now_s)
         assert pause_s >= 0
-        assert most_s > 0
-        now_s += min(share * most_s + pause_s, most_s)
+        now_s += pause_s
     assert now_s <= end_s + 1e-6

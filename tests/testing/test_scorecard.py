@@ -16,6 +16,7 @@ from gapless.events import (
     Trade,
 )
 from gapless.testing import score
+from gapless.testing.scorecard import Hole
 
 MS = 1_000_000
 T0 = 1_700_000_000_000 * MS
@@ -312,6 +313,16 @@ def test_tickers_are_known_by_time_and_content():
     assert not made(1, 2, 4).kept
 
 
+def test_each_hole_is_kept_with_the_moment_at_which_it_was_told():
+    told = dense(trade(1), gap("trades", 2, 4, 3, 1, 5), trade(5), trade(8))
+    assert told.holes() == [Hole(at(5), 3, 3), Hole(at(8), 2, 0)]  # of the second nobody said
+    covered = images(image(1), gap("bbo", None, None, None, 1, 3), image(3), image(5))
+    assert covered.holes() == [Hole(at(3), 1, 1), Hole(at(4), 1, 0)]
+    linked = chain(snapshot(1), delta(2), gap("book", 15, 21, None, 2, 3), snapshot(3), delta(4))
+    assert linked.holes() == [Hole(at(3), 1, 1)]
+    assert dense(*run_of(trade, range(1, 11))).holes() == []
+
+
 def test_the_sums_are_those_of_all_topics():
     card = score(
         [*TRADES, *IMAGES],
@@ -338,3 +349,37 @@ def test_one_topics_false_gap_does_not_pay_for_anothers_silent_loss():
     card = score([*TRADES, *other], [trade(1), trade(3), *theirs], numbering)
     assert card.total("missing") == card.total("announced") == 1
     assert not card.kept
+
+
+def test_an_image_that_shows_the_same_again_is_not_missed():
+    def ticker(number, price):
+        fields = {"price": price, "bid": 1.0, "ask": 2.0, "volume": 3.0}
+        return world("ticker", number, None, None, **fields)
+
+    def told(record):
+        values = (record[name] for name in ("price", "bid", "ask", "volume"))
+        price, bid, ask, volume = values
+        ns = record["event_ns"]
+        return Ticker(origin("ticker"), ns, ns, ns, None, None, price, bid=bid, ask=ask, volume=volume)  # fmt: skip  # noqa: E501
+
+    same = [ticker(1, 1.0), ticker(2, 1.0), ticker(3, 2.0)]
+    numbering = {"ticker": Numbering.NONE}
+    assert score(same, [told(same[0]), told(same[2])], numbering).kept
+    other = [ticker(1, 1.0), ticker(2, 1.5), ticker(3, 2.0)]
+    assert not score(other, [told(other[0]), told(other[2])], numbering).kept
+
+
+@pytest.mark.parametrize(("numbers", "kept"), [((3, 4), True), ((3, 3), False), ((3, 2), False)])
+def test_what_is_backfilled_was_announced_and_comes_once(numbers, kept):
+    def told(number, *, backfilled=False):
+        ns = at(number)
+        return Trade(
+            origin("trades"), ns, ns, ns, number, number, str(number), 1.0, 1.0, "buy", backfilled
+        )
+
+    gap = Gap(origin("trades"), at(5), at(5), None, 3, 4, 2, "lost", at(3), at(5))
+    events = [told(1), told(2), gap, *(told(n, backfilled=True) for n in numbers), told(5)]
+    card = score(TRADES, events, {"trades": Numbering.DENSE})
+    assert card.kept is kept
+    assert card.total("missing") == card.total("announced") == 2
+    assert card.total("backfilled") == 2 if kept else 1

@@ -25,6 +25,8 @@ __all__ = ["Plain", "Screen", "can_show", "done", "lost", "print_score"]
 LABEL: Final = "SIMULATED"
 FRAMES_PER_S: Final = 4
 
+_NAMED: Final = 3  # steps that were not reached, at most
+
 _GLYPHS: Final = {"live": "●", "syncing": "▲", "stale": "▲", "planned": "▲"}
 _ASCII: Final = {"●": "+", "▲": "~", "■": "#", "·": "-", "─": "-"}
 _STYLES: Final = {"●": "green", "▲": "yellow", "■": "bold red"}
@@ -67,6 +69,8 @@ def done(struck: Struck) -> str:
         words.append(f"{_count(struck.rebuilt, 'book')} rebuilt")
     if struck.repeats and not struck.rebuilt:
         words.append(f"{_count(struck.repeats, 'repeat')} held back")
+    if struck.carried and struck.over and not struck.lost:
+        words.append("the other line had it all")
     if not words:
         return "nothing had to be done" if struck.over else "nothing noticed so far"
     return "; ".join(words)
@@ -125,8 +129,8 @@ class Plain:
         """Say what is told while this lasts."""
         self._showcase = showcase
         self._say(
-            f"{LABEL}: two exchanges on this machine, seed {seed}, "
-            f"{len(showcase.tour)} faults in {duration_s:.0f} s"
+            f"{LABEL}: two exchanges on this machine, {_count(showcase.lines, 'line')} to each, "
+            f"seed {seed}, {len(showcase.tour)} faults in {duration_s:.0f} s"
         )
         yield
 
@@ -311,10 +315,19 @@ def _verdict(result: dict[str, Any]) -> Iterator[Text]:
         yield Text("Stopped before the first fault: nothing is shown yet.", "bold")
     elif not result["kept"]:
         yield Text(f"THE PROMISE BROKE. Please report seed {result['seed']}.", "bold red")
+        if cost := result["lost_to_one_line"]:
+            yield Text(f"What struck one line of {result['lines']} cost {_count(cost, 'message')}.")
+        if result["stuck"]:
+            yield Text("A feed was not well again though it had the time.")
     elif not result["complete"]:
         yield Text("Stopped early; so far the promise held.", "bold green")
     else:
         yield Text("The promise held: whatever was lost was announced.", "bold green")
+    if result["faults"] and result["kept"] and result["lines"] > 1:
+        yield Text(f"What struck one line of {result['lines']} cost nothing.")
+    if result["faults"] and (left := result["not_reached"]):
+        more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
+        yield Text(f"There was no time for {', '.join(left[:_NAMED])}{more}.")
     if "naive" in result and result["faults"]:
         ours, naive = result["missing"] + result["intervals"]["lost"], result["naive"]
         each = "most" if _silent(result) else "each"

@@ -2,7 +2,7 @@
 
 Each step is one fault, or a few that only show together (a refusal shows when somebody dials).
 A step begins when the one before is settled, so that whatever is lost belongs to one of them;
-`Pace` divides the time there is, and lets a slow step borrow from the rest.
+`Pace` divides the time that the steps do not need among the pauses between them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ CALM_S: Final = 2.5
 
 _LEAST_PAUSE_S: Final = 0.7  # to read an outcome, before the next step
 _LONGEST_PAUSE_S: Final = 5.0  # a longer tour has more steps, not longer pauses
-_GRACE_S: Final = 1.0  # what a step gets after its fault is over, however late it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +56,7 @@ class Step:
         faults: What the simulated venue is told to do.
         lasts_s: How long it goes on, in seconds.
         needs_s: How long until it is settled, as a rule, in seconds.
+        single: Whether it strikes only the first of several lines.
     """
 
     name: str
@@ -65,6 +65,7 @@ class Step:
     faults: tuple[Fault, ...]
     lasts_s: float = 0.0
     needs_s: float = 1.5
+    single: bool = False
 
 
 def parts() -> tuple[Part, Part]:
@@ -92,34 +93,37 @@ def _steps(first: Part, second: Part) -> list[Step]:
         Step(
             "reset",
             first.venue,
-            "the connection is reset (RST)",
+            "one line's connection is reset (RST)",
             (Fault(name="reset"),),
+            single=True,
         ),
         Step(
             "drop-trades",
             second.venue,
-            "three trades are lost inside the venue",
+            "three trades are lost inside the venue, on all lines",
             (Fault(name="drop", topic=second.trades, count=3),),
             needs_s=2.0,
         ),
         Step(
             "half-open",
             second.venue,
-            "half open: nothing passes, nothing reports an error",
+            "one line half open: nothing passes, nothing errors",
             (Fault(name="half_open"),),
+            single=True,
             lasts_s=2.0,
             needs_s=3.5,
         ),
         Step(
             "drop-book",
             first.venue,
-            "two book changes are lost inside the venue",
+            "one line loses two book changes inside the venue",
             (Fault(name="drop", topic=first.book, count=2),),
+            single=True,
         ),
         Step(
             "refused-429",
             first.venue,
-            "cut, and new dials get 429 with Retry-After 2",
+            "all cut, and new dials get 429 with Retry-After 2",
             (
                 Fault(name="refuse", status=429, retry_after_s=2, for_s=1.9),
                 Fault(name="reset"),
@@ -131,8 +135,9 @@ def _steps(first: Part, second: Part) -> list[Step]:
         Step(
             "silence",
             first.venue,
-            "data stops for 4 s; pings are still answered",
+            "one line's data stops for 4 s; pings are answered",
             (Fault(name="silence", for_s=4.0),),
+            single=True,
             lasts_s=4.0,
             needs_s=5.0,
         ),
@@ -150,30 +155,33 @@ def _steps(first: Part, second: Part) -> list[Step]:
         Step(
             "duplicate",
             second.venue,
-            "book updates and trades are sent twice",
+            "one line gets book updates and trades twice",
             (
                 Fault(name="duplicate", topic=second.book, count=3),
                 Fault(name="duplicate", topic=second.trades, count=2),
             ),
+            single=True,
         ),
         Step(
             "bad-utf8",
             first.venue,
-            "a text frame that is not UTF-8",
+            "one line gets a text frame that is not UTF-8",
             (Fault(name="bad_utf8"),),
+            single=True,
         ),
         Step(
             "shutdown-notice",
             second.venue,
-            "the venue announces that it will hang up in 3 s",
+            "the venue will hang up on one line in 3 s, it says",
             (Fault(name="shutdown_notice", lead_s=3.0),),
+            single=True,
             lasts_s=3.2,
             needs_s=3.5,
         ),
         Step(
             "accept-close",
             first.venue,
-            "cut, and new connections are closed at once for 1.5 s",
+            "all cut, and new ones are closed at once for 1.5 s",
             (
                 Fault(name="accept_close", code=1013, for_s=1.5),
                 Fault(name="reset"),
@@ -184,8 +192,9 @@ def _steps(first: Part, second: Part) -> list[Step]:
         Step(
             "reorder",
             second.venue,
-            "two book updates swap places",
+            "two book updates swap places on one line",
             (Fault(name="reorder", topic=second.book, count=1),),
+            single=True,
         ),
         Step(
             "outage",
@@ -235,7 +244,7 @@ def _needed_s(steps: Sequence[Step], pause_s: float) -> float:
 
 
 class Pace:
-    """Divides the time there is among the steps.
+    """Divides the time there is to spare among the pauses between the steps.
 
     Args:
         steps: All of them.
@@ -246,14 +255,11 @@ class Pace:
         self._steps = steps
         self._end_s = end_s
 
-    def of(self, index: int, now_s: float) -> tuple[float, float]:
-        """Return the pause after the step that begins ``now_s``, and how long it may take at most.
+    def pause_s(self, index: int, now_s: float) -> float:
+        """Return how long to rest after a step that was over at ``now_s``.
 
-        The pause is for people, who want to read; it ends with the longest time.  That is when
-        the step has used up what those behind it can spare; its own fault is waited for in any
-        case.
+        The pause is for people, who want to read; a step that took long takes it from them.
         """
-        step, left = self._steps[index], self._steps[index:]
-        spare_s = self._end_s - now_s - sum(each.needs_s for each in left)
-        most_s = max(step.lasts_s + _GRACE_S, step.needs_s + spare_s)
-        return max(0.0, spare_s / len(left)), most_s
+        left = self._steps[index + 1 :]
+        spare_s = self._end_s - now_s - sum(step.needs_s for step in left)
+        return max(0.0, min(_LONGEST_PAUSE_S, spare_s / len(left))) if left else 0.0

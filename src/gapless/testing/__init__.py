@@ -6,9 +6,12 @@ from gapless.testing.clock import VirtualClock, VirtualLoop, run
 from gapless.testing.memory import MemoryConnector, MemoryNetwork
 from gapless.testing.scorecard import Scorecard, score
 from gapless.testing.simulation import Outcome, Planned, Simulation, random_faults
+from gapless.testing.storms import Storm, random_storm
 from gapless.testing.venue import MemoryVenue
+from gapless.testing.weather import Calamity, Weather
 
 __all__ = [
+    "Calamity",
     "Fault",
     "MemoryConnector",
     "MemoryNetwork",
@@ -18,9 +21,12 @@ __all__ = [
     "Runtime",
     "Scorecard",
     "Simulation",
+    "Storm",
     "VirtualClock",
     "VirtualLoop",
+    "Weather",
     "random_faults",
+    "random_storm",
     "run",
     "score",
 ]

@@ -38,6 +38,7 @@ class VirtualClock:
     def __init__(self, mono_ns: int = SECOND_NS, wall_ns: int = EPOCH_NS) -> None:
         self._mono_ns = mono_ns
         self._wall_ns = wall_ns
+        self._asleep_ns = 0
 
     def mono_ns(self) -> int:
         return self._mono_ns
@@ -50,6 +51,16 @@ class VirtualClock:
         if ns < 0:
             raise ValueError("time does not go back")
         self._mono_ns += ns
+        self._wall_ns += ns
+
+    def asleep_ns(self) -> int:
+        return self._asleep_ns
+
+    def suspend_ns(self, ns: int) -> None:
+        """Let the machine sleep for ``ns``: the wall clock goes on, the monotonic one does not."""
+        if ns < 0:
+            raise ValueError("time does not go back")
+        self._asleep_ns += ns
         self._wall_ns += ns
 
 

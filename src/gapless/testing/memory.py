@@ -3,13 +3,13 @@
 Everything that takes time takes it from timers of the running loop, so that under
 `gapless.testing.clock.VirtualLoop` a day of traffic runs in moments and always in the same order.
 Within one connection nothing is ever reordered or lost, as TCP promises; what a connection can do
-is fall silent, break, or never come about.
+is fall silent, break, or never come about.  What befalls it on the way is the business of a
+`gapless.testing.weather.Weather`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
@@ -26,8 +26,9 @@ from gapless.io.clock import Clock
 from gapless.io.dial import Stages, Target, check_headers, dialling, parse_target
 from gapless.io.framing import CONTROL_BYTES_MAX, is_close_code
 from gapless.io.transport import DialOptions, DialTimings, Receiver, Transport
+from gapless.testing.weather import Weather
 
-__all__ = ["Accept", "MemoryConnector", "MemoryNetwork", "Refuse", "ServerPeer", "Wire"]
+__all__ = ["Accept", "Link", "MemoryConnector", "MemoryNetwork", "Refuse", "ServerPeer", "Wire"]
 
 SECOND_NS: Final = 1_000_000_000
 CLOSE_S: Final = 1.0
@@ -109,17 +110,20 @@ class MemoryNetwork:
         latency_ns: Time from one side to the other.
         jitter_ns: Most that chance adds to it, anew for every frame.
         seed: Makes the chance repeatable.
+
+    Attributes:
+        weather: What befalls connections that take no way of their own; see `way`.
     """
 
     def __init__(
         self, clock: Clock, *, latency_ns: int = LATENCY_NS, jitter_ns: int = 0, seed: int = 0
     ) -> None:
         self.clock = clock
-        self.latency_ns = latency_ns
-        self.jitter_ns = jitter_ns
-        self._chance = random.Random(seed)  # noqa: S311 -- must repeat, not surprise
+        self.weather = Weather(latency_ns, jitter_ns, seed)
+        self._seed = seed
+        self._ways: dict[str, Weather] = {}
         self._accepts: dict[tuple[str, int], Accept] = {}
-        self._links: list[_Link] = []
+        self._links: list[Link] = []
         self._down = False
         self._blackhole = False
 
@@ -148,19 +152,29 @@ class MemoryNetwork:
         """Swallow what dials send, so that they hang; open connections live on."""
         self._blackhole = on
 
-    def delay_ns(self) -> int:
-        """Return how long the next frame is under way."""
-        return self.latency_ns + (self._chance.randint(0, self.jitter_ns) if self.jitter_ns else 0)
+    def way(self, name: str) -> Weather:
+        """Return the weather on the way of that name, which begins like everywhere else."""
+        if name not in self._ways:
+            usual = self.weather
+            seed = f"{self._seed}/{name}"
+            self._ways[name] = Weather(usual.latency_ns, usual.jitter_ns, seed)
+        return self._ways[name]
 
-    async def cross(self) -> None:
+    def links_on(self, weather: Weather) -> list[Link]:
+        """Return the open connections that take this way, oldest first."""
+        return [link for link in self._links if link.weather is weather]
+
+    async def cross(self, weather: Weather | None = None) -> None:
         """Take one way of a dial.
 
         Raises:
             ConnectionRefusedError: The network is down.
         """
+        weather = self.weather if weather is None else weather
         if self._blackhole:
             await asyncio.get_running_loop().create_future()
-        await asyncio.sleep(self.delay_ns() / SECOND_NS)
+        await weather.passable()
+        await asyncio.sleep(weather.delay_ns() / SECOND_NS)
         if self._down:
             raise ConnectionRefusedError("connection refused")
 
@@ -175,11 +189,11 @@ class MemoryNetwork:
             raise ConnectionRefusedError("connection refused")
         return accept
 
-    def join(self, link: _Link) -> None:
+    def join(self, link: Link) -> None:
         """Count ``link`` among the open connections."""
         self._links.append(link)
 
-    def leave(self, link: _Link) -> None:
+    def leave(self, link: Link) -> None:
         """Count ``link`` no longer; it may be gone already."""
         if link in self._links:
             self._links.remove(link)
@@ -189,17 +203,26 @@ class MemoryConnector:
     """Opens transports through a `MemoryNetwork`.
 
     A dial takes one round trip for TCP, one for TLS under ``wss``, and one for the upgrade.
+
+    Args:
+        network: Which.
+        way_of: Names the way that the connection of a receiver takes; by default all take one.
     """
 
-    def __init__(self, network: MemoryNetwork) -> None:
+    def __init__(
+        self, network: MemoryNetwork, way_of: Callable[[Receiver], str] | None = None
+    ) -> None:
         self._network = network
+        self._way_of = way_of
 
     async def __call__(self, url: str, receiver: Receiver, options: DialOptions) -> Transport:
         """Open a WebSocket to ``url``; see `gapless.io.transport.Connector`."""
         target = parse_target(url)
         check_headers(options.headers)
         stages = Stages(self._network.clock, "tcp")
-        link = _Link(self._network, receiver)
+        network, way_of = self._network, self._way_of
+        weather = network.weather if way_of is None else network.way(way_of(receiver))
+        link = Link(network, receiver, weather)
         try:
             async with dialling(target.endpoint, stages, options.timeout_ns):
                 await self._dial(target, options, stages, link)
@@ -210,10 +233,10 @@ class MemoryConnector:
         asyncio.get_running_loop().call_soon(link.to_client.open)
         return link.transport
 
-    async def _dial(
-        self, target: Target, options: DialOptions, stages: Stages, link: _Link
-    ) -> None:
-        cross = self._network.cross
+    async def _dial(self, target: Target, options: DialOptions, stages: Stages, link: Link) -> None:
+        async def cross() -> None:
+            await self._network.cross(link.weather)
+
         await cross()
         accept = self._network.accept_at(target)
         await cross()
@@ -247,8 +270,9 @@ class _Pipe:
     Closed at first, so that nothing arrives before the connection stands.
     """
 
-    def __init__(self, network: MemoryNetwork) -> None:
+    def __init__(self, network: MemoryNetwork, weather: Weather) -> None:
         self._network = network
+        self._weather = weather
         self._loop = asyncio.get_running_loop()
         self._items: deque[tuple[int, Callable[[], None]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -257,10 +281,17 @@ class _Pipe:
 
     def put(self, item: Callable[[], None]) -> None:
         """Have ``item`` called on the other side."""
-        due_ns = self._network.clock.mono_ns() + self._network.delay_ns()
+        due_ns = self._network.clock.mono_ns() + self._weather.delay_ns()
         self._last_ns = max(due_ns, self._last_ns)
         self._items.append((self._last_ns, item))
         self._arm()
+
+    def clear(self) -> None:
+        """Lose what is under way."""
+        self._items.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def block(self) -> None:
         """Let nothing out until as many calls of `open`."""
@@ -286,24 +317,30 @@ class _Pipe:
             self._arm()
 
 
-class _Link:
-    """One connection: the `Wire` that the server holds, and the way to the client's transport."""
+class Link:
+    """One connection: the `Wire` that the server holds, and the way to the client's transport.
 
-    def __init__(self, network: MemoryNetwork, receiver: Receiver) -> None:
+    Attributes:
+        weather: What befalls it on the way.
+    """
+
+    def __init__(self, network: MemoryNetwork, receiver: Receiver, weather: Weather) -> None:
+        self.weather = weather
         self._network = network
         self._peer: ServerPeer | None = None
         self._stalled = False
         self._lingers = False
         self._close_sent = False
         self._over = False
-        self.to_client = _Pipe(network)
-        self.to_server = _Pipe(network)
+        self.to_client = _Pipe(network, weather)
+        self.to_server = _Pipe(network, weather)
         self.transport = _MemoryTransport(self, receiver, network.clock)
 
     def serve(self, peer: ServerPeer) -> None:
         """Begin: ``peer`` hears what the client sends."""
         self._peer = peer
         self._network.join(self)
+        self.weather.befall(self.to_client, self.to_server)
         self.to_server.open()
 
     # -- the server's side: a Wire ----------------------------------------------------------
@@ -331,6 +368,13 @@ class _Link:
         if not self._over:
             self.to_client.put(self.transport.hear_end)
             self._lose()
+
+    def crash(self) -> None:
+        """Break the connection on the way: both sides learn it, and what is under way is lost."""
+        self.to_client.clear()
+        self.to_server.clear()
+        self.to_client.put(self.transport.hear_end)
+        self.to_server.put(self._lose)
 
     def linger(self) -> None:
         self._lingers = True
@@ -388,6 +432,7 @@ class _Link:
             return
         self._over = True
         self._network.leave(self)
+        self.weather.leave(self.to_client, self.to_server)
         if self._peer is not None:
             self._peer.on_lost()
 
@@ -397,7 +442,7 @@ class _MemoryTransport:
 
     timings: DialTimings
 
-    def __init__(self, link: _Link, receiver: Receiver, clock: Clock) -> None:
+    def __init__(self, link: Link, receiver: Receiver, clock: Clock) -> None:
         self._link = link
         self._receiver = receiver
         self._clock = clock
@@ -438,6 +483,9 @@ class _MemoryTransport:
         if not self._paused:
             self._paused = True
             self._link.to_client.block()
+
+    def tcp_info(self) -> None:
+        return None  # there is no kernel in between
 
     def resume(self) -> None:
         if self._paused:

@@ -6,7 +6,11 @@ kept if the second accounts for all of the first:
 
 * *dense* topics (trades, ranges): every number between the first and the last delivered was
   delivered once, announced as missing, or superseded by a snapshot that a `Gap` preceded;
-* *interval* topics (chains, images): every lost event lies in an announced interval;
+* *interval* topics (chains, images): every lost event lies in an announced interval; an image
+  that shows exactly what the one before it showed is not lost, if it has no number and the one
+  before it was delivered.  An image is a state and not an event: whoever has the same state has
+  missed nothing but its date.  One that shows something else in between, and back, is lost;
+* what is marked as backfilled was announced as missing before, and comes once;
 * nothing is delivered twice or out of order, and every book equals the venue's book.
 
 Nothing of the client is used here but the event types.
@@ -31,9 +35,24 @@ from gapless.events import (
     Trade,
 )
 
-__all__ = ["Scorecard", "TopicScore", "score"]
+__all__ = ["Hole", "Scorecard", "TopicScore", "score"]
 
 Record = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """Something that a consumer was not given.
+
+    Attributes:
+        at_ns: When it was told, Unix time; when it should have noticed, if it was not told.
+        lost: Messages that it was not given.
+        announced: Messages that it was told are missing.
+    """
+
+    at_ns: int
+    lost: int
+    announced: int
 
 
 @dataclass(slots=True)
@@ -48,8 +67,11 @@ class TopicScore:
         lost: Events never delivered, on interval topics.
         covered: Those of them that lie in an announced interval.
         duplicated, misordered: Events that repeat or step back.
+        backfilled: Events fetched afterwards, which were announced as missing; they are still
+            counted as missing, and as announced.
         unannounced: Holes whose gap did not come before them, or not of their size, and
             snapshots that skipped something without a gap before them.
+        holes: What ``missing`` and ``announced``, or ``lost`` and ``covered``, are made of.
     """
 
     topic: str
@@ -62,6 +84,8 @@ class TopicScore:
     duplicated: int = 0
     misordered: int = 0
     unannounced: int = 0
+    backfilled: int = 0
+    holes: list[Hole] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -75,6 +99,10 @@ class Scorecard:
     def total(self, name: str) -> int:
         """Return the sum of one field of `TopicScore` over all topics."""
         return sum(getattr(topic, name) for topic in self.topics)
+
+    def holes(self) -> list[Hole]:
+        """Return everything that was not given, topic by topic."""
+        return [hole for topic in self.topics for hole in topic.holes]
 
     @property
     def kept(self) -> bool:
@@ -140,12 +168,21 @@ def score(
 def _score_dense(account: TopicScore, records: list[Record], received: list[Event]) -> None:
     expected: int | None = None  # next number, as the consumer knows it
     open_announced = open_missing = 0  # of the hole before the next data event
+    told_ns: int | None = None  # when the first gap of that hole came
     first_number = last_number = None
+    named: set[int] = set()  # announced, and not backfilled
     for event in received:
         if isinstance(event, Resynced):
             continue
-        if isinstance(event, Gap):
+        if isinstance(event, Trade) and event.backfilled:
+            account.backfilled += event.last in named
+            account.duplicated += event.last not in named
+            named.discard(event.last or 0)
+        elif isinstance(event, Gap):
             open_announced += event.missing or 0
+            told_ns = event.recv_ns if told_ns is None else told_ns
+            if event.missing and event.first is not None and event.last is not None:
+                named.update(range(event.first, event.last + 1))
         elif isinstance(event, BookSnapshot):
             # Supersedes everything up to its number, announced or not; but a book must not
             # skip anything without a word.
@@ -154,7 +191,7 @@ def _score_dense(account: TopicScore, records: list[Record], received: list[Even
                 account.unannounced += 1
             if expected is not None and last < expected - 1:
                 account.misordered += 1
-            open_announced = 0
+            open_announced, told_ns = 0, None
             expected = last + 1
         elif event.first is not None and event.last is not None:
             account.delivered += 1
@@ -171,7 +208,11 @@ def _score_dense(account: TopicScore, records: list[Record], received: list[Even
             account.announced += open_announced
             # Hole by hole: a false gap elsewhere must not pay for a silent loss here.
             account.unannounced += open_missing != open_announced
+            if open_missing or open_announced:
+                at_ns = event.recv_ns if told_ns is None else told_ns
+                account.holes.append(Hole(at_ns, open_missing, open_announced))
             open_missing = open_announced = 0
+            told_ns = None
             expected = event.last + 1
     if first_number is not None and last_number is not None:
         account.sent = sum(
@@ -215,10 +256,9 @@ def _score_chain(account: TopicScore, records: list[Record], received: list[Even
         number = record["last"]
         if number in seen:
             continue
-        covered = any(_covers(gap, record) for gap in gaps)
-        if covered or not any(low < number <= high for low, high in superseded):
-            account.lost += 1
-            account.covered += covered
+        gap = _gap_over(gaps, record)
+        if gap is not None or not any(low < number <= high for low, high in superseded):
+            _lose(account, record, gap)
 
 
 def _between(records: list[Record], low: int, high: int) -> list[Record]:
@@ -234,25 +274,38 @@ def _score_images(account: TopicScore, records: list[Record], received: list[Eve
         account.delivered += 1
         identity = _identity_of_event(event)
         order = event.last if event.last is not None else event.event_ns
+        late = isinstance(event, Trade) and event.backfilled
+        account.backfilled += late
         if identity in seen:
             account.duplicated += 1
-        elif order is not None and order < newest:
+        elif not late and order is not None and order < newest:
             account.misordered += 1
         seen.add(identity)
         newest = newest if order is None else max(newest, order)
     positions = [i for i, record in enumerate(records) if _identity(record) in seen]
     if not positions:
         return
+    shown: tuple[object, ...] | None = None  # what the consumer's image shows
     for record in records[positions[0] : positions[-1] + 1]:
         account.sent += 1
-        if _identity(record) not in seen:
-            account.lost += 1
-            account.covered += any(_covers(gap, record) for gap in gaps)
+        shows = _identity(record)[1:] if record["last"] is None else None
+        if _identity(record) in seen:
+            shown = shows
+        elif shows is None or shows != shown:  # one that shows the same again is not missed
+            _lose(account, record, _gap_over(gaps, record))
+            shown = None
 
 
-def _covers(gap: Gap, record: Record) -> bool:
+def _gap_over(gaps: Iterable[Gap], record: Record) -> Gap | None:
     made_ns = record["event_ns"] if record["event_ns"] is not None else record["ns"]
-    return bool(gap.since_ns <= made_ns <= gap.until_ns)
+    return next((gap for gap in gaps if gap.since_ns <= made_ns <= gap.until_ns), None)
+
+
+def _lose(account: TopicScore, record: Record, gap: Gap | None) -> None:
+    account.lost += 1
+    account.covered += gap is not None
+    at_ns = record["ns"] if gap is None else gap.recv_ns
+    account.holes.append(Hole(at_ns, 1, int(gap is not None)))
 
 
 _FIELDS = {

@@ -7,7 +7,7 @@ A run that fails prints its seed; the same seed fails again in the same way.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, cast
@@ -16,6 +16,7 @@ from gapless.client import Feed
 from gapless.core.stats import FeedStats
 from gapless.events import Event, Notice
 from gapless.io.runtime import Runtime
+from gapless.io.transport import Receiver
 from gapless.planning import Options, Subscription, assemble
 from gapless.sim.build import simulate
 from gapless.sim.dialects._base import SimOptions
@@ -24,7 +25,9 @@ from gapless.sim.truth import MemoryTruth
 from gapless.testing.clock import VirtualClock, run
 from gapless.testing.memory import MemoryConnector, MemoryNetwork
 from gapless.testing.scorecard import Scorecard, score
+from gapless.testing.script import Planned, Script
 from gapless.testing.venue import MemoryVenue
+from gapless.testing.weather import CalamityRecord
 from gapless.venues._registry import load
 
 __all__ = ["Outcome", "Planned", "Simulation", "random_faults"]
@@ -32,14 +35,6 @@ __all__ = ["Outcome", "Planned", "Simulation", "random_faults"]
 ADDRESS = "venue.test:443"
 _WAIT_FOR_A_DIAL = frozenset({"accept_close", "refuse", "late_ack", "rest_fail", "stale_snapshot"})
 CHANNELS = ("trades", "book", "bbo", "ticker")
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """A fault and when it comes, in seconds after the start."""
-
-    at_s: float
-    fault: Fault
 
 
 @dataclass(slots=True)
@@ -52,7 +47,10 @@ class Outcome:
         events: Everything the consumer got.
         notices: Everything the feed said besides.
         stats: The feed's counters at the end.
-        faults: The planned faults, and whether they happened.
+        faults: The planned faults, and whether they happened; one that was planned for each of
+            several sessions has a record for each.
+        struck: What was planned, and when it came, Unix time; what came too late for the run to
+            heal is left out.
         truth: The venue's log.
         waiting_max: Most events that waited anywhere in the feed, looked at once a second.
     """
@@ -62,7 +60,8 @@ class Outcome:
     events: list[Event]
     notices: list[Notice]
     stats: FeedStats
-    faults: list[FaultRecord]
+    faults: list[FaultRecord | CalamityRecord]
+    struck: list[tuple[int, Planned]]
     truth: list[dict[str, Any]]
     waiting_max: int
 
@@ -86,7 +85,8 @@ class Simulation:
         latency_ms: One way, in milliseconds.
         jitter_ms: Most that chance adds to it.
         sim: How the simulated venue behaves.
-        lines: Redundant lines.
+        lines: Redundant lines, each to an address of its own.
+        ways: Latency and jitter of single lines, in milliseconds, and share of packets lost.
     """
 
     venue: str
@@ -100,6 +100,7 @@ class Simulation:
     jitter_ms: float = 2.0
     sim: SimOptions = field(default_factory=SimOptions)
     lines: int = 1
+    ways: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
 
     def run(self) -> Outcome:
         """Run it to its end.
@@ -126,7 +127,14 @@ class Simulation:
             jitter_ns=int(self.jitter_ms * 1e6),
             seed=self.seed,
         )
+        for name, (latency_ms, jitter_ms, loss) in self.ways.items():
+            way = network.way(name)
+            way.latency_ns, way.jitter_ns = int(latency_ms * 1e6), int(jitter_ms * 1e6)
+            way.loss = loss
         venue = MemoryVenue(exchange, network, ADDRESS, clock)
+        addresses = [ADDRESS, *(f"venue-{n}.test:443" for n in range(2, self.lines + 1))]
+        for address in addresses[1:]:
+            venue.listen(address)
         symbols = tuple(self.symbols or exchange.dialect.usual_symbols)
         subscriptions = [
             cast("Subscription[object]", Subscription(channel, symbols))
@@ -134,21 +142,21 @@ class Simulation:
         ]
         options = Options(
             lines=self.lines,
-            endpoints=(venue.ws_url,),
+            allow_same=True,  # the venue has one address
+            endpoints=tuple(f"ws://{address}" for address in addresses),
             rest_endpoint=venue.http_url,
             seed=self.seed,
-            runtime=Runtime(clock, MemoryConnector(network), venue.rest),
+            runtime=Runtime(clock, MemoryConnector(network, _line_of), venue.rest),
         )
         plan = assemble(self.venue, subscriptions, options)
-        records: list[FaultRecord] = []
         events: list[Event] = []
         async with Feed[object](plan, options) as feed:
-            loop = asyncio.get_running_loop()
-            for planned in self.faults:
-                loop.call_later(planned.at_s, self._strike, venue, planned.fault, clock, records)
+            script = Script(self.faults, self.minutes * 60, feed, venue, network, clock)
+            striker = asyncio.create_task(script.run())
             collector = asyncio.create_task(_collect(feed, events))
             waiting_max = await _look_on(feed, self.minutes * 60)
             stats, notices = feed.stats(), feed.notices()
+            await striker
             collector.cancel()
             await asyncio.wait((collector,))
             if not collector.cancelled() and (error := collector.exception()) is not None:
@@ -158,14 +166,23 @@ class Simulation:
             venue.close()
         numbering = {topic: spec.numbering for topic, spec in plan.specs.items()}
         card = score(truth.records, events, numbering)
-        return Outcome(self.seed, card, events, notices, stats, records, truth.records, waiting_max)
+        return Outcome(
+            self.seed,
+            card,
+            events,
+            notices,
+            stats,
+            script.records,
+            script.struck,
+            truth.records,
+            waiting_max,
+        )
 
-    @staticmethod
-    def _strike(
-        venue: MemoryVenue, fault: Fault, clock: VirtualClock, records: list[FaultRecord]
-    ) -> None:
-        records.append(venue.exchange.inject(fault, clock.wall_ns()))
-        venue.pump()
+
+def _line_of(receiver: Receiver) -> str:
+    """Name the way of a connection after its line: each goes by its own."""
+    line: str = getattr(receiver, "line", "")
+    return line
 
 
 async def _look_on(feed: Feed[object], seconds: float) -> int:

@@ -11,13 +11,17 @@ from gapless.io.clock import Clock
 from gapless.io.transport import DialOptions
 from gapless.sim.exchange import Exchange
 from gapless.sim.session import Refused, SimSession
-from gapless.testing.memory import MemoryNetwork, Refuse, ServerPeer, Wire
+from gapless.testing.memory import Link, MemoryNetwork, Refuse, ServerPeer, Wire
+from gapless.testing.weather import Weather
 from gapless.venues._profile import Rest, RestGet
 
-__all__ = ["MemoryVenue"]
+__all__ = ["REST_WAY", "MemoryVenue"]
 
 PEER = "127.0.0.1"
 REST_TIMEOUT_S = 10.0
+REST_WAY = "rest"
+"""Name of the way that REST reads take through the network."""
+
 IDLE_NS = 100_000_000  # how often an exchange is looked at when it has nothing to do
 
 
@@ -40,7 +44,7 @@ class MemoryVenue:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._alarm: asyncio.TimerHandle | None = None
-        network.listen(address, self._accept)
+        self.listen(address)
         self.pump()
 
     @property
@@ -50,6 +54,19 @@ class MemoryVenue:
     @property
     def http_url(self) -> str:
         return f"http://{self.address}"
+
+    def listen(self, address: str) -> None:
+        """Be reached under one more address."""
+        self._network.listen(address, self._accept)
+
+    def sessions_on(self, way: str) -> list[int]:
+        """Return the numbers of the open sessions whose connections take the way of that name."""
+        weather = self._network.way(way)
+        return [
+            session.id
+            for session in self.exchange.sessions.values()
+            if isinstance(session.wire, _SimWire) and session.wire.takes(weather)
+        ]
 
     def pump(self) -> None:
         """Let the exchange do what is due, and come back when it has more to do."""
@@ -90,7 +107,9 @@ class MemoryVenue:
             ConnectionRefusedError: There is an outage.
             TimeoutError: The reply never came.
         """
-        await self._network.cross()
+        weather = self._network.way(REST_WAY)
+        async with asyncio.timeout(REST_TIMEOUT_S):
+            await self._network.cross(weather)
         query = dict(parse_qsl(urlencode(request.query)))
         try:
             reply = self.exchange.rest("GET", request.path, query, PEER, self._clock.wall_ns())
@@ -99,7 +118,8 @@ class MemoryVenue:
         if reply.hang:
             async with asyncio.timeout(REST_TIMEOUT_S):
                 await self._loop.create_future()
-        await self._network.cross()
+        async with asyncio.timeout(REST_TIMEOUT_S):
+            await self._network.cross(weather)
         return reply.status, reply.headers, reply.body_text.encode()
 
 
@@ -140,6 +160,10 @@ class _SimWire:
         self.reset = wire.reset
         self.stall = wire.stall
         self.unstall = wire.unstall
+
+    def takes(self, weather: Weather) -> bool:
+        """Return whether the connection takes this way."""
+        return isinstance(self._wire, Link) and self._wire.weather is weather
 
     def send_bytes_as_text(self, payload: bytes) -> None:
         del payload

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gapless.cli import naive as module
-from gapless.cli.naive import NaiveClient
+from gapless.chaos import naive as module
+from gapless.chaos.naive import NaiveClient
 from gapless.cli.tour import parts
 from gapless.events import BookSnapshot, Gap, Resynced, Trade
 from gapless.planning import Options, Subscription, assemble
