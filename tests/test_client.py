@@ -298,11 +298,10 @@ def test_what_ends_a_book_is_raised_where_it_is_followed():
         async with stage.book() as one:
             await asyncio.sleep(5)
 
-            class Vigil:
-                def look(self, *_):
-                    raise error
+            def broken(now):
+                raise error
 
-            one._running()._vigil = Vigil()
+            one._running().watching.round = broken
             with pytest.raises(RuntimeError) as caught:
                 async for _ in one.changes():
                     pass

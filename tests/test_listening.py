@@ -9,7 +9,7 @@ import warnings
 
 import pytest
 
-from gapless.listening import Port
+from gapless.listening import Port, authority, is_rebound
 
 
 class Peer(asyncio.Protocol):
@@ -72,3 +72,28 @@ def test_a_taken_port_says_so():
             await port.close()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("host", "named", "refused"),
+    [
+        ("127.0.0.1", "evil.test:9601", True),
+        ("::1", "evil.test", True),
+        ("localhost", "127.0.0.1.evil.test", True),
+        ("127.0.0.1", "[::1", True),
+        ("127.0.0.1", "", True),
+        ("127.0.0.1", "127.0.0.1:9601", False),
+        ("127.0.0.1", "LocalHost:9601", False),
+        ("::1", "[::1]:9601", False),
+        ("localhost", "localhost", False),
+        ("127.0.0.1", None, False),  # no browser leaves it out
+        ("0.0.0.0", "proxy:9601", False),  # asked by name on purpose
+    ],
+)
+def test_a_port_of_this_machine_alone_knows_a_name_that_was_made_to_lead_here(host, named, refused):
+    assert is_rebound(host, named) is refused
+
+
+def test_an_ipv6_address_stands_in_brackets():
+    assert authority("::1", 80) == "[::1]:80"
+    assert authority("127.0.0.1", 80) == "127.0.0.1:80"

@@ -5,12 +5,15 @@ from __future__ import annotations
 import pytest
 import trustme
 
+from gapless.core.budget import Window
 from gapless.core.outlet import Overflow
 from gapless.core.stream import Backfill
 from gapless.errors import ConfigError, UsageError
+from gapless.io.runtime import Runtime, system_runtime
 from gapless.planning import (
     LIFETIME_MARGIN_NS,
     Budgets,
+    Line,
     Options,
     Subscription,
     assemble,
@@ -19,6 +22,7 @@ from gapless.planning import (
     ticker,
     trades,
 )
+from gapless.testing import MemoryConnector, MemoryNetwork, VirtualClock
 from gapless.venues._registry import load, names
 
 SECOND = 1_000_000_000
@@ -98,7 +102,7 @@ def test_more_topics_than_a_connection_holds_are_split_over_several_for_each_lin
 
 @pytest.mark.parametrize("lines", [0, -1, 9])
 def test_the_number_of_lines_is_bounded(lines):
-    with pytest.raises(ConfigError, match="1 to 8"):
+    with pytest.raises(UsageError, match="1 to 8"):
         assemble("deribit", [book("X")], Options(lines=lines))
 
 
@@ -201,7 +205,7 @@ def test_what_cannot_work_is_refused_before_any_dial(wrong):
     ids=lambda wrong: next(iter(wrong)),
 )
 def test_what_no_type_checker_saw_is_refused_here(wrong):
-    with pytest.raises(ConfigError):
+    with pytest.raises(UsageError):
         assemble("deribit", [book("X")], Options(**wrong))
 
 
@@ -299,3 +303,130 @@ def test_the_defaults_of_the_options():
     assert (options.lines, options.overflow) == (1, Overflow.DROP_AND_MARK)
     assert (options.backfill, options.credentials) == (Backfill.OFF, None)
     assert "runtime" not in repr(options)
+
+
+# -- limits that others share ---------------------------------------------------------------------
+
+
+def test_limits_are_shared_with_other_processes_where_the_venue_itself_is_meant(monkeypatch):
+    assert planned().shared_budgets
+    assert not planned(endpoints=[HERE]).shared_budgets, "those are nobody else's limits"
+    assert not planned(lines=[Line(endpoint=HERE)]).shared_budgets
+    assert planned(endpoints=[HERE], shared_budgets=True).shared_budgets
+    assert not planned(shared_budgets=False).shared_budgets
+    monkeypatch.setenv("GAPLESS_ENDPOINT_DERIBIT", HERE)
+    assert not planned().shared_budgets
+
+
+def test_in_a_time_of_its_own_nothing_is_shared():
+    clock = VirtualClock()
+    network = MemoryNetwork(clock)
+    runtime = Runtime(clock, MemoryConnector(network), system_runtime().rest)
+    assert not planned(runtime=runtime).shared_budgets
+
+
+def test_budgets_that_are_shared_have_a_ledger_and_others_none(monkeypatch, tmp_path):
+    monkeypatch.setenv("GAPLESS_STATE_DIR", str(tmp_path))
+    budgets, ours, theirs = Budgets(), Budgets(), Budgets()
+    alone = budgets.of(DERIBIT)
+    shared = budgets.of(DERIBIT, shared=True)
+    assert alone is not shared
+    assert budgets.of(DERIBIT, shared=True) is shared
+    assert alone.dials.ledger is None
+    assert all(pool.ledger is None for pool in alone.pools.values())
+    assert shared.dials.ledger is not None
+    assert all(pool.ledger is not None for pool in shared.pools.values())
+    here, there = (each.of(BINANCE, shared=True).dials for each in (ours, theirs))
+    most = min(limit.count for limit in BINANCE.dials.value if isinstance(limit, Window))
+    for each in range(most):  # as two processes do, who share a file and nothing else
+        assert (here, there)[each % 2].take(SECOND * each // 10) == 0
+    last_ns = SECOND * most // 10
+    assert here.take(last_ns) > SECOND
+    assert there.take(last_ns) > SECOND
+
+
+def test_a_venue_that_limits_an_address_is_not_asked_for_more_over_all_lines():
+    most = load("hyperliquid").topics_per_address.value
+    assert most is not None
+    coins = [f"C{number}" for number in range(most)]
+
+    def planned_for(count, lines):
+        options = Options(lines=lines, allow_same=True)
+        return assemble("hyperliquid", [trades(*coins[:count])], options)
+
+    assert len(planned_for(most, 1).specs) == most
+    assert len(planned_for(most // 2, 2).specs) == most // 2
+    with pytest.raises(UsageError, match=rf"allows {most} subscriptions to an address") as caught:
+        planned_for(most // 2 + 1, 2)
+    assert f"{most // 2 + 1} topics on 2 lines are {most + 2}" in str(caught.value)
+
+
+# -- lines of their own ---------------------------------------------------------------------------
+
+HERE = "ws://127.0.0.1:9601"
+
+
+def planned(**options):
+    return assemble("deribit", [book("X")], Options(**options))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"lines": 2, "endpoints": [HERE]},
+        {"lines": 2, "endpoints": ["ws://localhost:9601", HERE]},
+        {"lines": 3, "endpoints": [HERE, "ws://[::1]:9601"]},
+        {"lines": [Line(), Line(endpoint=HERE)]},
+        {"lines": [Line(endpoint=HERE), Line(endpoint=HERE), Line(source="127.0.0.2")]},
+    ],
+)
+def test_lines_that_could_only_share_an_address_must_be_allowed(options):
+    with pytest.raises(UsageError, match=r"cannot keep apart.*allow_same=True") as caught:
+        planned(**options)
+    assert not isinstance(caught.value, ConfigError), "the caller asked for what cannot be"
+    assert planned(**options, allow_same=True).allow_same
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"lines": 1, "endpoints": [HERE]},
+        {"lines": 2, "endpoints": [HERE, "ws://127.0.0.1:9602"]},
+        {"lines": 2, "endpoints": ["ws://venue.test"]},
+        {"lines": [Line(source="127.0.0.2"), Line(source="127.0.0.3")], "endpoints": [HERE]},
+        {"lines": [Line(), Line(source="127.0.0.3")], "endpoints": [HERE]},
+        {"lines": 8},
+    ],
+)
+def test_lines_that_may_keep_apart_are_fine(options):
+    assert not planned(**options).allow_same
+
+
+def test_a_line_may_have_an_endpoint_and_a_source_of_its_own():
+    backup = "wss://backup.example/ws/api/v2"
+    plan = planned(lines=[Line(endpoint="wss://backup.example"), Line(source="127.0.0.2")])
+    assert plan.endpoints == (backup,), "an endpoint that is not the venue's disables its own"
+    assert plan.rest_endpoints == ("https://backup.example",)
+    assert (plan.pins, plan.sources) == ({"a": 0}, {"b": "127.0.0.2"})
+    assert plan.letters == ("a", "b")
+
+
+def test_an_endpoint_of_the_venue_may_be_given_to_a_line():
+    own = load("binance.spot").endpoints.value.public
+    lines = [Line(endpoint=own[1]), Line()]
+    plan = assemble("binance.spot", [book("X")], Options(lines=lines))
+    assert plan.endpoints == own
+    assert plan.pins == {"a": 1}
+
+
+def test_the_sources_of_lines_are_addresses():
+    with pytest.raises(ConfigError, match="'here' is not an IP address"):
+        planned(lines=[Line(source="here")])
+    assert planned(lines=[Line(source="::1")], source="127.0.0.9").every_source() == {"a": "::1"}
+    assert planned(lines=2, source="127.0.0.9").every_source() == dict.fromkeys("ab", "127.0.0.9")
+
+
+@pytest.mark.parametrize("lines", [[], "ab", [1], [Line()] * 9, {Line()}, None])
+def test_what_are_no_lines_is_refused(lines):
+    with pytest.raises(UsageError, match="1 to 8"):
+        planned(lines=lines)

@@ -203,8 +203,20 @@ def _error(cls: type[BaseException]) -> list[str]:
 # -- limits ---------------------------------------------------------------------------------
 
 BOUNDS: tuple[tuple[str, str, str], ...] = (
+    ("gapless.core.endpoints", "EJECTED_NS", "how long an address that failed is avoided, for each "
+     "failure in a row"),
+    ("gapless.core.endpoints", "EJECTED_NS_MAX", "how long at most"),
+    ("gapless.core.endpoints", "ADDRESSES_MAX", "addresses of one endpoint to choose from"),
+    ("gapless.core.endpoints", "RECORDS_MAX", "addresses whose past is remembered beyond those in "
+     "use"),
+    ("gapless.io.resolver", "GOOD_NS", "how long an address that worked stands in when DNS fails"),
+    ("gapless.io.resolver", "ADDRESSES_MAX", "addresses of one name"),
+    ("gapless.io.resolver", "HOSTS_MAX", "names whose good addresses are remembered"),
+    ("gapless.io.reach", "PLACES_MAX", "lines whose newest connection is remembered"),
     ("gapless.core.images", "LATELY_MAX", "images that are remembered to tell those that a second "
      "line repeats"),
+    ("gapless.core.images", "WAITING_MAX", "images of sessions that have not joined yet, held "
+     "back at most"),
     ("gapless.io.listings", "LISTED_MAX", "instruments of one listing; a longer one is not "
      "believed"),
     ("gapless.io.listings", "REQUESTS_MAX", "requests for one listing"),
@@ -241,13 +253,36 @@ BOUNDS: tuple[tuple[str, str, str], ...] = (
      "carry on from what was delivered; beyond, a gap is announced"),
     ("gapless.core.supervisor", "OVERLAP_NS", "how long a successor runs beside the session it "
      "replaces"),
-    ("gapless.core.supervisor", "OPTIONAL_SHARE", "share of the dial budget beyond which "
+    ("gapless.core.budget", "OPTIONAL_SHARE", "share of a limit beyond which second lines and "
      "replacements that are not urgent wait"),
-    ("gapless.core.supervisor", "POSTPONE_NS", "how long they wait"),
+    ("gapless.core.budget", "PACED_SHARE", "share of a window beyond which dials that are tried "
+     "again are spread evenly"),
+    ("gapless.core.breaker", "PROBE_NS", "how long the only dial after a refusal may take"),
+    ("gapless.core.supervisor", "POSTPONE_NS", "how long a replacement waits after one that "
+     "failed"),
+    ("gapless.core.rtt", "PINGS_MAX", "pings of a session that wait for their pongs"),
+    ("gapless.core.lately", "KEPT_MAX", "messages of a topic, in each of two tables, whose content "
+     "is compared with what another line carries"),
+    ("gapless.core.conflation", "ITEMS_MAX", "events of a topic that wait for a slow consumer, "
+     "under `Overflow.CONFLATE`"),
+    ("gapless.core.conflation", "LEVELS_MAX", "price levels in one merged change of a book; one "
+     "that changes more becomes a snapshot"),
+    ("gapless.core.calendar", "HALTED_MAX", "symbols that are remembered as halted; a venue that "
+     "halts more has halted itself"),
+    ("gapless.io.audits", "REQUESTS_MAX", "requests for one read of all tops"),
+    ("gapless.io.audits", "TOPS_MAX", "symbols in one reply of a read; a longer one is not "
+     "believed"),
+    ("gapless.io.budget_store", "SLOTS", "records in the file that processes share"),
+    ("gapless.io.budget_store", "OWN_MAX", "uses that a process remembers of its own while it "
+     "counts alone"),
+    ("gapless.io.budget_store", "TROUBLES_MAX", "troubles with the file that wait to be told"),
+    ("gapless.io.budget_store", "UNREAD_MAX", "unreadable records that are counted at most"),
+    ("gapless.io.budget_store", "PATIENCE_NS", "how long its lock may be out of reach until a "
+     "process counts on its own"),
     ("gapless.planning", "LIFETIME_MARGIN_NS", "how long before a venue's stated limit a session "
      "is replaced"),
     ("gapless.io.conductor", "TICK_NS", "how often silence and waiting holes are looked at"),
-    ("gapless.io.conductor", "LATE_NS", "a tick later than this means that this process slept; "
+    ("gapless.io.stalls", "LATE_NS", "a tick later than this means that this process slept; "
      "then nobody is judged"),
     ("gapless.io.conductor", "STOP_NS", "how long closing a feed may take"),
     ("gapless.io.conductor", "VIOLATIONS", "unreadable frames, within the time below, after which "
@@ -319,7 +354,9 @@ def value_words(name: str, value: Any) -> str:
 
 
 def _policy_rows(cls: type) -> Iterator[tuple[str, ...]]:
-    _, about = read(cls.__doc__, "Args")
+    about: Attributes = {}
+    for each in reversed(cls.__mro__[:-1]):  # a field may be told where it is inherited from
+        about |= read(each.__doc__, "Args")[1]
     for item in fields(cls):
         if item.default is not MISSING:
             name = item.name
@@ -492,10 +529,11 @@ def _command(path: str, command: click.Command) -> list[str]:
 _EXITS = {
     "FINE": "all went well",
     "BROKEN": "a promise was broken, or the run failed for a reason of our own",
+    "FINDINGS": "something is wrong with what was looked at (`inspect`, `probe`)",
     "USAGE": "an unknown venue, channel, option or value; the message names the nearest valid ones",
     "DAMAGED": "a capture that is missing, truncated or damaged, or data that cannot be read",
     "UNREACHABLE": "nothing was reached, or a port is taken",
-    "CANNOT_WRITE": "output could not be written",
+    "CANNOT_WRITE": "output could not be written, or is read too slowly (`--overflow fail`)",
     "TRY_LATER": "the venue asks us to stay away",
     "REFUSED": "credentials were refused",
     "CONFIG": "a setting is missing or contradicts another",
@@ -519,8 +557,10 @@ def cli_page() -> str:
         "",
         *table(("Code", "Meaning"), *codes),
         "",
-        "`tail` and `book` end with 0 if any session went live, and with 69 if none did, whether "
-        "time or a signal ends them. Other verbs that a signal ends have 128 plus its number.",
+        "`tail`, `book` and `record` end with 0 if any session went live, and with 69 if none did, "
+        "whether time or a signal ends them. A signal is how `sim` and `proxy` end as a rule: with "
+        "0. `demo` and `chaos` print the score of what has happened until then. Other verbs that a "
+        "signal ends, and these two before anything has happened, have 128 plus its number.",
         "",
         "## Environment",
         "",
@@ -530,6 +570,16 @@ def cli_page() -> str:
                 "`GAPLESS_ENDPOINT_<VENUE>`",
                 "WebSocket URLs to use instead of the venue's, separated by spaces. The name in "
                 "capitals with `_` for each dot. `--endpoint` and `Options.endpoints` come first.",
+            ),
+            (
+                "`GAPLESS_STATE_DIR`",
+                "Where dials and requests are counted together with other processes; see "
+                "[Budgets and breakers](../explanation/budgets.md).",
+            ),
+            (
+                "`GAPLESS_STATE_DIR`",
+                "where processes share what they have used of a venue's limits; by default in "
+                "`XDG_RUNTIME_DIR`, or in the user's cache",
             ),
             ("`NO_COLOR`", "no colours"),
         ),

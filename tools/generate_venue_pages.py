@@ -18,7 +18,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from _writing import ROOT, finish
 
 from gapless.core.budget import Credit, Window
-from gapless.venues._profile import Channel, Fact, Profile
+from gapless.core.calendar import DailyPause
+from gapless.venues._profile import Channel, Fact, Profile, ServerTime
 from gapless.venues._registry import load, names
 
 __all__ = ["pages"]
@@ -42,10 +43,14 @@ TITLES = {
     "topics_per_request": "Topics in one request",
     "request_bytes": "Bytes of topics in one request",
     "topics_per_connection": "Topics on one connection",
+    "topics_per_address": "Topics of one address",
     "topic_bytes_per_connection": "Bytes of topics on one connection",
     "connection_counter": "Counter over the whole connection",
     "lifecycle_topics": "News of listings",
     "pools": "Limits on requests",
+    "bulk": "Best prices of many symbols at once",
+    "calendar": "Daily pauses, UTC",
+    "server_time": "The venue's time",
     "login": "Login",
     "login_final": "Login refusals that are final",
     "ack": "Acknowledgement of a subscribe",
@@ -86,6 +91,13 @@ def words(name: str, value: object) -> str:
             return f"{count:,} in any {_duration(per_ns)}"
         case Credit(capacity=capacity, per_s=per_s):
             return f"a pool of {capacity:,} that refills by {per_s:,} a second"
+        case DailyPause(after_midnight_ns=after_ns, lasts_ns=lasts_ns, why=why):
+            hours, seconds = divmod(after_ns // 10**9, 3600)
+            return f"{hours:02}:{seconds // 60:02} UTC, {_duration(lasts_ns)}: {escape(why)}"
+        case ServerTime(path=path, pool=pool, keys=keys, unit_ns=unit_ns, units=units):
+            where = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)
+            unit = {1: "ns", 1_000: "us", 1_000_000: "ms", 1_000_000_000: "s"}[unit_ns]
+            return f"GET `{path}`: `{where.lstrip('.')}` in {unit}; costs {units:,} of `{pool}`"
         case Enum():
             return str(value.value)
         case Mapping():

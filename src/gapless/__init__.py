@@ -54,7 +54,7 @@ if TYPE_CHECKING:
         Top,
         Trade,
     )
-    from gapless.planning import Budgets, Options, Subscription, bbo, book, ticker, trades
+    from gapless.planning import Budgets, Line, Options, Subscription, bbo, book, ticker, trades
 
 __version__ = "0.1.0"
 
@@ -75,6 +75,7 @@ __all__ = [
     "FeedStats",
     "Gap",
     "GaplessError",
+    "Line",
     "LineStats",
     "LoginRejected",
     "MarketEvent",
@@ -151,6 +152,7 @@ _HOMES = {
     ),
     "gapless.planning": (
         "Budgets",
+        "Line",
         "Options",
         "Subscription",
         "bbo",

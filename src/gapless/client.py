@@ -119,7 +119,8 @@ class _Running:
             raise UsageError("a feed can be entered once")
         options, plan = self._options, self._plan
         runtime = options.runtime or system_runtime()
-        budgets = (options.budgets or Budgets()).of(plan.profile)
+        shared = options.budgets or Budgets()
+        budgets = shared.of(plan.profile, plan.dial, shared=plan.shared_budgets)
         seed = Random().getrandbits(64) if options.seed is None else options.seed  # noqa: S311  # jitter
         conductor = Conductor(
             plan,
@@ -130,6 +131,7 @@ class _Running:
             Random(seed),  # noqa: S311  # jitter, not secrets
             emit,
             runtime.tap,
+            runtime.resolver,
         )
         self._conductor = conductor
         self._task = asyncio.create_task(conductor.run(), name=f"gapless {plan.profile.name}")
@@ -195,7 +197,8 @@ class Feed(_Running, Generic[E]):
 
     def stats(self) -> FeedStats:
         """Return counters since the feed was opened, as an immutable copy."""
-        return feed_stats(self._running(), self._outlet.dropped_total)
+        outlet = self._outlet
+        return feed_stats(self._running(), outlet.dropped_total, outlet.conflated_total)
 
     def notices(self, after: int = 0) -> list[Notice]:
         """Return what is worth knowing besides the data, oldest first.
@@ -204,6 +207,23 @@ class Feed(_Running, Generic[E]):
             after: Only notices with a higher number; the newest thousand are kept.
         """
         return self._running().notices.after(after)
+
+    async def rotate(self, line: str | None = None) -> None:
+        """Replace the session of a line, or of every line in turn, without losing anything.
+
+        Returns when the new session carries the line.  It waits for the dial budget and for its
+        turn as any replacement does: `asyncio.timeout` bounds that, and the replacement then
+        goes on without anybody waiting for it.
+
+        Args:
+            line: Name of the line, as in `stats`; all of them by default.
+
+        Raises:
+            UsageError: If there is no such line.
+            GaplessError: If the line does not work now, or the new session failed; the old one
+                is kept then.
+        """
+        await self._running().rotations.rotate(line)
 
     async def _wait(self) -> None:
         conductor = self._running()
@@ -278,7 +298,7 @@ def _marks(stream: Stream, lost: Dropped, state: Event | None, conductor: Conduc
         lost.first,
         lost.last,
         _missing(stream, lost),
-        "the consumer was too slow",
+        "slow_consumer: the consumer was too slow",
         lost.since_ns,
         lost.until_ns,
     )

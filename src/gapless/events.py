@@ -42,13 +42,22 @@ NoticeKind = Literal[
     "live",  # every topic of a session is confirmed or refused
     "ended",  # a session is over; `cause` says why
     "refused",  # the venue refused one topic; the rest goes on
+    "unsubscribed",  # the venue sends no more of one topic, without a word; it is asked for anew
+    "unchecked",  # silent topics cannot be held against the venue's best prices for now
     "stalled",  # silence that should not be; a replacement is on its way
     "unproven",  # a topic that has never spoken is being probed
+    "slow",  # a line brings its data later than it used to
+    "frozen",  # a topic repeats what it said last, far beyond its habit
+    "own-stall",  # we did not run ourselves for a while; nobody is blamed for that time
     "rotating",  # a planned replacement, make before break
+    "resolver",  # DNS failed for a host; addresses that worked before are used, if there are any
+    "shared-fate",  # redundant lines share an address: what breaks one breaks the other
     "resync",  # one topic rebuilds its state
     "backfill",  # missing messages were asked for, and some were not to be had
+    "diverged",  # two lines brought different things under one number; a gap says so too
     "violation",  # the venue broke the protocol or its documents
     "limited",  # the venue asked us to stay away
+    "budget",  # the limits shared with other processes are damaged, or out of reach
     "venue",  # the venue announced something: shutdown, maintenance
     "slow-consumer",  # the outlet is full
     "listed",  # a selector picked instruments: they are followed

@@ -9,14 +9,50 @@ closes then.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 from collections.abc import Callable
 from typing import Final
+from urllib.parse import urlsplit
 
-__all__ = ["Port"]
+__all__ = ["Port", "authority", "is_loopback", "is_rebound"]
 
 BACKLOG: Final = 1024
 # An accepted connection has its transport in the turn after the next.
 TURNS: Final = 3
+
+
+def authority(host: str, port: int) -> str:
+    """Return what a URL says of a host and a port; an IPv6 address stands in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_rebound(host: str, named: str | None) -> bool:
+    """Return whether a request for a port of this machine alone names some other host.
+
+    A page in a browser can have its own name resolved to this machine.  To the browser all is then
+    one site, and what it reads from here carries no ``Origin``; the ``Host`` is still the page's.
+
+    Args:
+        host: Address that the port listens on.
+        named: The ``Host`` header, or `None`, which no browser leaves out.
+    """
+    if named is None or not is_loopback(host):
+        return False
+    name = ""
+    try:
+        name = urlsplit(f"//{named}").hostname or ""
+        ipaddress.ip_address(name)
+    except ValueError:
+        return name not in {"localhost", host.lower()}
+    return False
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether an address, or the one name that is known for certain, is this machine's."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 class Port:

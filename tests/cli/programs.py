@@ -19,11 +19,11 @@ WITHIN_S = 20.0
 class Program:
     """A running ``gapless``; its lines arrive in queues, so that nothing ever blocks it."""
 
-    def __init__(self, *arguments, env=None, stdout=subprocess.PIPE, start=START):
+    def __init__(self, *arguments, env=None, stdout=subprocess.PIPE, start=START, talks=False):
         self.started_s = time.monotonic()
         self.child = subprocess.Popen(
             [*start, *map(str, arguments)],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if talks else subprocess.DEVNULL,
             stdout=stdout,
             stderr=subprocess.PIPE,
             env={**os.environ, **(env or {})},
@@ -65,6 +65,11 @@ class Program:
     def events(self):
         return [json.loads(line) for line in list(self.out) if line.endswith("\n")]
 
+    def tell(self, value):
+        """Write a line of JSON to its standard input, if it `talks`."""
+        self.child.stdin.write(json.dumps(value).encode() + b"\n")
+        self.child.stdin.flush()
+
     def kill(self, signum=signal.SIGTERM):
         self.child.send_signal(signum)
 
@@ -79,7 +84,7 @@ class Program:
         if self.child.poll() is None:
             self.child.kill()
         self.end()
-        for pipe in (self.child.stdout, self.child.stderr):
+        for pipe in (self.child.stdin, self.child.stdout, self.child.stderr):
             if pipe is not None:
                 pipe.close()
 

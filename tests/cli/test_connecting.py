@@ -44,10 +44,18 @@ def test_a_reference_to_credentials_reaches_the_library_and_is_never_repeated():
 
 def test_what_is_done_about_missing_trades_reaches_the_library():
     given = dict.fromkeys(Connecting.__dataclass_fields__)
-    given |= {"endpoint": (), "lines": 1, "login_always": False}
+    given |= {"endpoint": (), "lines": 1, "login_always": False, "overflow": "block"}
     for word in ("off", "wait", "late"):
         assert Connecting(**given | {"backfill": word}).options().backfill is Backfill(word)
     assert options().backfill is Backfill.OFF
+
+
+@pytest.mark.parametrize(
+    ("flags", "wanted"),
+    [((), None), (("--shared-budgets",), True), (("--no-shared-budgets",), False)],
+)
+def test_whether_limits_are_shared_between_processes_reaches_the_library(flags, wanted):
+    assert options(*flags).shared_budgets is wanted
 
 
 def test_a_rest_endpoint_alone_leaves_nothing_to_dial(monkeypatch):
@@ -80,3 +88,8 @@ def test_an_override_reads_rest_there_and_from_no_built_in_host(arguments, rest)
 def test_without_override_the_venue_s_own_hosts_serve():
     plan = assemble("binance.spot", (book("BTCUSDT"),), options())
     assert plan.rest_endpoints == plan.profile.rest_endpoints.value
+
+
+def test_lines_may_be_allowed_to_share_an_address():
+    assert options().allow_same is False
+    assert options("--lines", "2", "--allow-same").allow_same is True

@@ -9,6 +9,7 @@ from gapless.cli import exits, run
 CODES = [
     (errors.UsageError("x"), 64),
     (errors.NotSynced("X", "y"), 64),
+    (errors.SlowConsumer(8), 74),
     (errors.ConfigError("x"), 78),
     (errors.DialFailed("tcp", "ws://x", "refused"), 69),
     (errors.ConnectionLost(1006), 69),

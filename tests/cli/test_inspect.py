@@ -21,7 +21,7 @@ from tests.inspection.talk import (
 
 from gapless.capture.jsonl import line_of, write_lines
 from gapless.cli import run
-from gapless.cli.inspect import FINDINGS
+from gapless.cli.exits import FINDINGS
 
 WHOLE = numbered([snapshot(10), change(10, 15), change(15, 20), trades(1), trades(2)])
 HOLED = numbered([snapshot(10), change(10, 15), change(16, 20), trades(1), trades(3)])

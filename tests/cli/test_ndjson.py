@@ -122,3 +122,20 @@ def test_numbers_that_json_does_not_know_are_null():
 def test_an_unknown_kind_of_event_is_loud():
     with pytest.raises(TypeError, match="no line is known"):
         event_line(Event(*made.HEAD, None, None))
+
+
+def test_the_summary_says_where_lines_went_and_what_they_share():
+    stats = made.stats()
+    line = msgspec.structs.replace(
+        stats.lines[0], host="venue.test", address="192.0.2.1", shares={"host": ("b",)}
+    )
+    summary = json.loads(summary_line(msgspec.structs.replace(stats, lines=(line,)), 1, 2))
+    assert summary["lines"] == [
+        {
+            "line": "a",
+            "host": "venue.test",
+            "address": "192.0.2.1",
+            "egress": "",
+            "shares": {"host": ["b"]},
+        }
+    ]

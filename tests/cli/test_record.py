@@ -186,6 +186,25 @@ def test_nobody_there_is_69(tmp_path):
     assert any(record.text.startswith("DialFailed") for record in open_capture(tmp_path))
 
 
+def test_two_lines_to_one_address_must_be_allowed_and_both_are_recorded(venues, tmp_path):
+    lines = (
+        "record", "deribit", "trades", "BTC-PERPETUAL", "-o", tmp_path / "two", "--for", 5,
+        "--json", "--lines", 2, "--endpoint", venues["deribit"]["ws"],
+    )  # fmt: skip
+    code, out, talk = ended(*lines)
+    assert (code, out) == (64, "")
+    assert "--allow-same" in talk
+    assert not (tmp_path / "two").exists()
+    code, out, talk = ended(*lines, "--allow-same")
+    assert code == 0
+    assert summary_of(out)["sessions"] == 2
+    assert {"deribit line a: live", "deribit line b: live"} <= {
+        line.removeprefix("gapless: ") for line in talk.splitlines()
+    }
+    opened = [record for record in open_capture(tmp_path / "two") if record.kind == "open"]
+    assert len({record.conn for record in opened}) == 2
+
+
 def test_small_segments_turn_over(venues, tmp_path):
     code, out, _ = ended(
         "record", "deribit", "book", "BTC-PERPETUAL", "-o", tmp_path, "--for", 5, "--json",

@@ -11,6 +11,10 @@ import urllib.request
 import pytest
 from tests.cli.programs import START, ended, program, simulator
 
+from gapless.cli.connecting import Connecting
+from gapless.cli.tail import command
+from gapless.core.outlet import Overflow
+
 CHANNELS = [
     ("deribit", "trades", "BTC-PERPETUAL", "trade"),
     ("deribit", "book", "BTC-PERPETUAL", "book"),
@@ -66,7 +70,17 @@ def test_books_of_both_venues_come_snapshot_first(venues):
 def test_several_symbols_and_lines(venues):
     said = venues["deribit"]
     symbols = said["symbols"]
-    arguments = ("tail", "deribit", "trades", *symbols, "--endpoint", said["ws"], "--lines", 2)
+    arguments = (
+        "tail",
+        "deribit",
+        "trades",
+        *symbols,
+        "--endpoint",
+        said["ws"],
+        "--lines",
+        2,
+        "--allow-same",
+    )
     with program(*arguments, "--json") as running:
         running.wait_for(
             lambda: (
@@ -78,6 +92,30 @@ def test_several_symbols_and_lines(venues):
         running.kill(signal.SIGINT)
         assert running.end() == 0
         assert summary_of(running)["sessions"] == 2
+
+
+@pytest.mark.parametrize("verb", [("tail", "deribit", "trades"), ("book", "deribit")])
+def test_lines_that_could_only_share_an_address_are_a_usage_error(venues, verb):
+    said = venues["deribit"]
+    code, out, err = ended(*verb, "BTC-PERPETUAL", "--endpoint", said["ws"], "--lines", 2)
+    assert (code, out) == (64, "")
+    assert "2 lines cannot keep apart: there are fewer addresses than lines" in err
+    assert "--allow-same" in err
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("policy", Overflow)
+def test_what_a_slow_reader_gets_is_chosen_and_reaches_the_library(policy):
+    given = ["deribit", "trades", "X", "--overflow", policy.value]
+    with command.make_context("tail", given) as context:
+        asked = {k: v for k, v in context.params.items() if k in Connecting.__dataclass_fields__}
+    assert Connecting(**asked).options().overflow is policy
+
+
+def test_an_unknown_choice_for_a_slow_reader_is_64_and_names_those_there_are():
+    code, out, talk = ended("tail", "deribit", "trades", "X", "--overflow", "forget")
+    assert (code, out) == (64, "")
+    assert all(policy.value in talk for policy in Overflow)
 
 
 def test_text_is_for_people_and_talk_is_on_stderr(venues):

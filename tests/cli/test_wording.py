@@ -90,3 +90,17 @@ def test_colour_is_for_terminals_and_no_color_is_obeyed(terminal, env, wanted, m
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("sys.stdout.isatty", lambda: terminal, raising=False)
     assert wants_colour() is wanted
+
+
+def test_the_summary_says_what_lines_share():
+    stats = made.stats()
+    line = msgspec.structs.replace(
+        stats.lines[0],
+        host="venue.test",
+        address="192.0.2.1",
+        shares={"host": ("b", "c"), "address": ("b",)},
+    )
+    text = "\n".join(plain.summary(msgspec.structs.replace(stats, lines=(line,))))
+    words = "line a at venue.test (192.0.2.1) shares its host with b and c, its address with b"
+    assert words in text
+    assert "shares" not in "\n".join(plain.summary(stats))

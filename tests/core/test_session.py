@@ -44,6 +44,7 @@ from gapless.core.session import (
     Said,
     Send,
     Timing,
+    Unlisted,
 )
 from gapless.core.subscriptions import Wish
 from gapless.errors import (
@@ -313,6 +314,34 @@ def test_an_answer_in_order_is_for_the_oldest_request_that_was_sent():
     assert isinstance(said, Said)
 
 
+def test_an_answer_that_names_its_request_is_for_that_one_even_at_a_venue_that_keeps_the_order():
+    session = asking("x", "y", per_request=1)
+    [refused] = session.control(Refusal(2, 0, "no such topic", ordered=True), T0)
+    assert refused.error.topic == "y"
+    assert session.control(Granted(("x",)), T0) == [Confirmed(("x",)), Live()]
+
+
+def test_a_request_whose_topics_were_asked_for_anew_takes_no_blame_from_later_ones():
+    session = asking("x")
+    session.unfollow(("x",), T0, tell=True)
+    session.follow(("x",), T0)
+    session.follow(("y",), T0)
+    session.control(Granted(("x",)), T0)
+    [refused] = session.control(Refusal(None, 0, "no such topic", ordered=True), T0)
+    assert refused.error.topic == "y"
+    assert session.requests.deadline_ns is None  # and none of them will be overdue
+
+
+def test_a_refusal_of_what_was_asked_for_anew_is_told_and_the_newer_request_stands():
+    session = asking("x", "y", per_request=1)
+    session.control(Granted(("y",)), T0)
+    session.unfollow(("x",), T0, tell=False)
+    session.follow(("x",), T0)
+    [said] = session.control(Refusal(None, 0, "busy", ordered=True), T0)
+    assert isinstance(said, Said)
+    assert session.control(Granted(("x",)), T0) == [Confirmed(("x",))]
+
+
 def test_only_what_is_unanswered_is_asked_for_again_in_halves():
     session = asking("a", "b", "c", "d")
     session.control(Granted(("b",)), T0)
@@ -359,6 +388,38 @@ def test_a_topic_that_was_acked_but_is_not_listed_is_refused():
 def test_a_listing_that_names_everything_changes_nothing():
     session = in_phase(Phase.LIVE, "x", codec=ToyCodec(lists=True))
     assert session.control(Listing(2, ("x",)), T0) == []
+
+
+def test_a_topic_that_a_later_listing_lacks_has_been_dropped_by_the_venue():
+    session = in_phase(Phase.LIVE, "x", "y", codec=ToyCodec(lists=True))
+    session.control(Listing(2, ("x", "y")), T0)
+    [asked] = session.list_again(T0)
+    assert asked == Send("list 3")
+    assert session.control(Listing(3, ("x",)), T0 + 5) == [Unlisted(("y",))]
+    assert session.listed_ns == T0 + 5
+    assert session.subscriptions.is_lost("y")
+
+
+def test_a_listing_is_asked_for_again_only_after_the_one_before_was_answered():
+    session = in_phase(Phase.LIVE, "x", codec=ToyCodec(lists=True))
+    assert session.list_again(T0) == []
+    session.control(Listing(2, ("x",)), T0)
+    assert sent(session.list_again(T0)) == ["list 3"]
+    assert session.list_again(T0) == []
+
+
+def test_a_venue_that_lists_nothing_is_not_asked():
+    assert in_phase(Phase.LIVE, "x").list_again(T0) == []
+
+
+def test_a_further_listing_that_is_not_answered_ends_nothing():
+    session = in_phase(Phase.LIVE, "x", codec=ToyCodec(lists=True))
+    session.control(Listing(2, ("x",)), T0)
+    session.list_again(T0)
+    session.heard_ns = T0 + 10 * SECOND - 1
+    assert session.tick(T0 + 10 * SECOND) == []
+    assert session.phase is Phase.LIVE
+    assert session.list_again(T0 + 10 * SECOND) == [], "and is not repeated"
 
 
 # -- what the venue says ------------------------------------------------------------------------

@@ -48,7 +48,9 @@ def load_tool(name: str) -> Any:
     return module
 
 
-@pytest.mark.parametrize("name", ["draw_states", "generate_reference", "generate_venue_pages"])
+@pytest.mark.parametrize(
+    "name", ["draw_states", "generate_reference", "generate_survival", "generate_venue_pages"]
+)
 def test_generated_pages_are_current(name: str) -> None:
     pages = load_tool(name).pages()
     assert pages
@@ -98,6 +100,34 @@ def test_every_bound_in_the_code_is_on_the_page() -> None:
     assert all(meaning for _, _, meaning in bounds)
     assert found
     assert found <= {(module, name) for module, name, _ in bounds}
+
+
+def test_every_bar_was_measured_and_every_test_that_is_named_exists() -> None:
+    assert load_tool("generate_survival").troubles() == []
+
+
+def test_a_row_of_nothing_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = load_tool("generate_survival")
+    bars, faults = tool.rows()
+    bars[0]["tests"] = ["tests/docs/test_generated.py::test_that_is_not_there"]
+    bars[1]["figures"][0]["key"] = "never.measured"
+    faults[0] |= {"tests": [], "why": ""}
+    monkeypatch.setattr(tool, "rows", lambda: (bars, faults))
+    words = "\n".join(tool.troubles())
+    assert "there is no test tests/docs/test_generated.py::test_that_is_not_there" in words
+    assert "never.measured was not measured" in words
+    assert "fault 1 has neither a test nor a reason" in words
+
+
+def test_a_bar_that_is_not_reached_is_called_so() -> None:
+    tool = load_tool("generate_survival")
+    known = {"a": {"max": 2.5, "date": "2026-01-01"}}
+    row = {"figures": [{"key": "a", "says": "{max} s", "at_most": {"max": 2.25}}]}
+    assert tool._measured(row, known) == ("2.5 s", "**not reached**", "2026-01-01")
+    row["figures"][0]["at_most"] = {"max": 2.5}
+    assert tool._measured(row, known)[1] == "holds"
+    row["figures"].append({"key": "b", "says": ""})
+    assert tool._measured(row, known)[1] == "**not shown**"
 
 
 def build(tmp_path: Path) -> None:

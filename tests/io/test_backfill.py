@@ -336,7 +336,7 @@ def test_what_is_closed_while_it_is_asked_for_gets_nothing():
 
 def test_what_is_closed_while_the_budget_has_no_room_is_never_asked_for():
     async def main(desk):
-        desk.budget.close_until(desk.clock.mono_ns() + 30 * SECOND)
+        desk.budget.refused(desk.clock.mono_ns(), 30 * SECOND, ban=False)
         desk.live(1, 3)
         await asyncio.sleep(10)
         desk.streams[0].close()

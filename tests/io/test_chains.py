@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
-from tests.simulation.stage import SECOND, Consumer, play
+from tests.simulation.stage import SECOND, Consumer, notices, play
 
 from gapless.core.universe import Changes
 from gapless.errors import UsageError
 from gapless.events import Gap
 from gapless.planning import Options, assemble, book, ticker, trades
 from gapless.sim.chain import ChainOptions
+from gapless.venues._profile import Fact
 
 CHAIN = ChainOptions(strikes=24, cycle_s=60, cycles=2)
 LONGER = ChainOptions(strikes=24, cycle_s=60, cycles=4)  # the last expiry is never near
@@ -132,6 +135,31 @@ def test_with_two_lines_both_carry_what_comes():
         assert books == listed(stage)
 
     live(test, book("option:BTC"), lines=2)
+
+
+@pytest.mark.parametrize("lines", [1, 2])
+def test_what_a_venue_does_not_allow_one_address_is_left_out_and_named(lines):
+    async def main(stage):
+        feed = stage.feed(book("option:BTC"), lines=lines)
+        most = Fact(12, "a test", "2026-11-22", "H")
+        profile = dataclasses.replace(feed._plan.profile, topics_per_address=most)
+        feed._plan = dataclasses.replace(feed._plan, profile=profile)
+        async with feed:
+            consumer = Consumer(feed)
+            await rest(stage, 2)
+            held = [
+                [name for name in session.topics if name.startswith("book.")]
+                for session in stage.exchange.sessions.values()
+            ]
+            assert len(listed(stage)) == 24, "more than there is room for"
+            assert [len(books) for books in held] == [12 // lines] * lines
+            assert len(symbols(feed)) == 12 // lines
+            (refused,) = notices(feed, "refused")
+            left_out = 24 - 12 // lines
+            assert f"{left_out} of book: the venue allows 12 subscriptions" in refused.cause
+            await consumer.stop()
+
+    play(main, chain=CHAIN, truth_topics=(), rate=50.0)
 
 
 def test_what_matters_most_is_subscribed_first():

@@ -73,11 +73,10 @@ def test_a_bug_in_the_tick_ends_the_feed_with_its_own_exception():
         async with stage.feed() as feed:
             await asyncio.sleep(10)
 
-            class Vigil:
-                def look(self, *_):
-                    raise error
+            def broken(now):
+                raise error
 
-            feed._running()._vigil = Vigil()
+            feed._running().watching.round = broken
             with pytest.raises(Broken) as caught:
                 async for _ in feed:
                     pass
@@ -137,7 +136,7 @@ def test_many_topics_are_spread_over_connections():
             consumer = Consumer(feed)
             await asyncio.sleep(60)
             carried = {
-                s.id: tuple(topic for topic in s.topics if topic != "platform_state")
+                s.id: tuple(topic for topic in s.topics if topic in topics)
                 for s in stage.exchange.sessions.values()
             }
             assert sorted(map(len, carried.values())) == [2, 3, 3]
@@ -255,3 +254,21 @@ def test_after_our_own_long_pause_the_sockets_are_read_before_anybody_is_judged(
 
     # The venue slept too, so nobody cut us off for not answering.
     play(main, heartbeat_grace_s=100.0)
+
+
+def test_limits_that_cannot_be_shared_with_other_processes_are_told_once(monkeypatch, tmp_path):
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("no directory")
+    monkeypatch.setenv("GAPLESS_STATE_DIR", str(in_the_way))
+
+    async def main(stage):
+        async with stage.feed(shared_budgets=True) as feed:
+            await asyncio.sleep(60)
+            (told,) = notices(feed, "budget")
+            assert (told.line, told.evidence) == (
+                None, "limits that are shared with other processes"
+            )  # fmt: skip
+            assert "Not a directory" in told.cause
+            assert [line.state for line in feed.stats().lines] == ["up"], "and nobody is stopped"
+
+    play(main)

@@ -14,7 +14,7 @@ from gapless.core.liveness import PathPolicy
 from gapless.core.sequence import Numbering
 from gapless.core.sequenced import SequencedStream
 from gapless.core.session import Session, SessionTerms, Timing
-from gapless.core.stream import TopicSpec
+from gapless.core.stream import Moment, TopicSpec
 from gapless.errors import ConnectionLost, DecodeError, MessagesLost, ProtocolViolation, Stalled
 from gapless.events import Origin, Trade
 from gapless.io.driver import Driver
@@ -359,6 +359,26 @@ def test_numbers_without_a_hole_disturb_nobody():
         driver.on_text("#4 data 3", clock.mono_ns())  # a number again
         assert [event.id for event in events] == ["1", "2", "3"]
         assert driver.covered_ns is None
+
+    drive(main, counter=ConnectionCounter())
+
+
+def test_a_frame_in_order_clears_a_session_that_was_suspected_and_a_repeat_does_not():
+    async def main(driver, wire, overseer, events, clock):
+        driver.opened(wire)
+        start_ns = clock.mono_ns()
+        driver.on_text("#1 ack 1", start_ns + 1)
+        driver.on_text("#2 data 1", start_ns + 2)
+        stream = driver._streams["t"]
+        stream.suspect(7, "silent", Moment(start_ns + 500, clock.wall_ns()))
+        driver.doubt("t")
+        driver.on_text("#2 beat", start_ns + 600)
+        assert stream.blind
+        driver.on_text("#3 beat", start_ns + 700)
+        assert not stream.blind
+        assert (events[-1].by, events[-1].blind_ns) == ("ids", 698)
+        driver.on_text("#4 data 2", start_ns + 800)
+        assert [type(event).__name__ for event in events] == ["Trade", "Resynced", "Trade"]
 
     drive(main, counter=ConnectionCounter())
 

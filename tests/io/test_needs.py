@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 from tests.simulation.stage import Consumer, notices, play
 
+from gapless.core.lately import digest
 from gapless.core.stream import Need
 from gapless.errors import DialFailed, SubscriptionRejected
+from gapless.events import BookDelta
 from gapless.planning import book
 
 
@@ -115,3 +118,24 @@ def test_a_need_of_a_topic_that_was_retired_is_nobodys():
         assert not resyncs(feed)
 
     with_feed(test)
+
+
+def test_lines_that_disagree_are_told_with_what_each_said_and_the_book_is_rebuilt():
+    async def test(stage, feed, stream):
+        await stage.until(lambda: len(stream.sources) == 2)
+        await stage.until(lambda: isinstance(stream.newest, BookDelta) and stream.readable)
+        said = stream.newest
+        (other,) = [s.origin for e, s in stream.sources.items() if e != said.origin.epoch]
+        lie = msgspec.structs.replace(said, origin=other, bids=[(1.0, 9.0)])
+        stream.offer(lie)
+        (notice,) = notices(feed, "diverged")
+        assert f"disagree about {said.last}" in notice.cause
+        assert digest(said) in notice.evidence
+        assert digest(lie) in notice.evidence
+        assert (notice.line, notice.epoch, notice.channel) == (other.line, other.epoch, "book")
+        (stats,) = [t for t in feed.stats().topics if t.topic == stream.spec.topic]
+        assert (stats.diverged, stats.trust) == (1, "gapped")
+        await stage.until(lambda: stream.readable, 5.0)
+
+    for venue in ("deribit", "binance.spot"):
+        with_feed(test, venue=venue, lines=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 
 import pytest
 from aiohttp import web
@@ -97,6 +98,15 @@ def test_any_other_status_is_a_failure_and_redirects_are_not_followed(status):
         ask(answer(status, **{"Location": "http://127.0.0.1:1/elsewhere"}))
     assert (caught.value.stage, caught.value.status) == ("rest", status)
     assert "symbol" not in caught.value.endpoint  # no query in messages
+
+
+def test_an_ipv6_address_stands_in_brackets_in_what_failed():
+    with socket.socket(socket.AF_INET6) as unused:
+        unused.bind(("::1", 0))  # bound and not listening: refuses
+        base = f"http://[::1]:{unused.getsockname()[1]}"
+        with pytest.raises(DialFailed) as caught:
+            ask(answer(), base=base)
+    assert f"{base}/api/v3/depth" in str(caught.value)
 
 
 def test_an_unreachable_endpoint_is_a_failure():

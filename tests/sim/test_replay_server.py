@@ -128,3 +128,8 @@ def test_a_busy_port_is_said_so():
             await ReplayServer("venue", SCRIPT, port=server.port).__aenter__()
 
     serving(main)
+
+
+def test_an_ipv6_address_stands_in_brackets_in_the_urls():
+    server = ReplayServer("venue", SCRIPT, "::1", 9601)
+    assert (server.ws_url, server.http_url) == ("ws://[::1]:9601", "http://[::1]:9601")

@@ -9,6 +9,7 @@ import gc
 import itertools
 import json
 import socket
+import struct
 import time
 
 import aiohttp
@@ -60,14 +61,18 @@ async def fault(client, server, **fields):
         return await reply.json()
 
 
-async def raw_upgrade(server, path=STREAMS):
-    """Open a WebSocket without a WebSocket library, to see every byte."""
-    reader, writer = await asyncio.open_connection(server.host, server.port)
+def upgrade_request(path=STREAMS):
     key = base64.b64encode(b"0123456789abcdef").decode()
-    writer.write(
+    return (
         f"GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
     )
+
+
+async def raw_upgrade(server, path=STREAMS):
+    """Open a WebSocket without a WebSocket library, to see every byte."""
+    reader, writer = await asyncio.open_connection(server.host, server.port)
+    writer.write(upgrade_request(path))
     head = await reader.readuntil(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 101")
     assert b"Extensions" not in head
@@ -292,6 +297,31 @@ def test_control():
     run(test)
 
 
+def test_a_page_whose_name_was_made_to_lead_here_is_refused_too():
+    async def test(server, client):
+        headers = {"Host": f"evil.test:{server.port}"}
+        async with client.get(server.http_url + "/_sim/state", headers=headers) as reply:
+            assert reply.status == 403
+
+    run(test)
+
+
+def test_control_is_told_of_what_is_not_utf8():
+    async def test(server, client):
+        for path in ("fault", "clear"):
+            url = f"{server.http_url}/_sim/{path}"
+            async with client.post(url, data=b'{"\xff":1}') as reply:
+                assert reply.status == 400
+                assert "utf-8" in (await reply.json())["error"]
+
+    run(test)
+
+
+def test_an_ipv6_address_stands_in_brackets_in_the_urls():
+    server = SimServer(simulate("binance.spot"), "::1", 9601)
+    assert (server.ws_url, server.http_url) == ("ws://[::1]:9601", "http://[::1]:9601")
+
+
 def test_a_slow_reader_is_cut_off():
     async def test(server, client):
         sock = socket.socket()
@@ -333,6 +363,27 @@ def test_clients_that_vanish_are_noticed():
             await asyncio.sleep(0.01)
 
     run(test)
+
+
+def test_a_client_that_resets_during_the_upgrade_is_no_error_of_ours(caplog):
+    async def test(server, client):
+        connect, sessions = server.exchange.connect, []
+
+        def noted(*args):
+            sessions.append(connect(*args))
+            return sessions[-1]
+
+        server.exchange.connect = noted
+        for count in (1, 2, 3):
+            with socket.create_connection((server.host, server.port)) as sock:
+                sock.send(upgrade_request())
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            while len(sessions) < count or sessions[-1].open:
+                await asyncio.sleep(0.001)
+        assert not server.exchange.sessions
+
+    run(test)
+    assert caplog.records == []
 
 
 def test_several_venues_in_one_process():

@@ -63,6 +63,7 @@ class Stage:
         self.runtime = Runtime(clock, MemoryConnector(self.network), self.venue.rest)
 
     def options(self, **changed):
+        changed.setdefault("allow_same", True)
         return Options(
             endpoints=(self.venue.ws_url,),
             rest_endpoint=self.venue.http_url,

@@ -1,9 +1,13 @@
-"""The promises in figures, each with its fault made to happen, in virtual time."""
+"""The promises in figures, each with its fault made to happen, in virtual time.
+
+With ``GAPLESS_BAR_SEEDS=all`` every seed is played; without it a few of each.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 from random import Random
 
 import pytest
@@ -26,6 +30,10 @@ from gapless.testing import Simulation
 from gapless.venues._registry import load
 
 both = pytest.mark.parametrize("venue", VENUES)
+
+
+def seeds(few, many):
+    return range(many if os.environ.get("GAPLESS_BAR_SEEDS") == "all" else few)
 
 
 # -- silence and death ------------------------------------------------------------------------
@@ -55,10 +63,10 @@ def test_silence_with_pongs_alive_is_noticed_by_the_feed_watchdog_within_3_s(ven
 
     took_s = play(main, venue)
     print(f"{venue}: silence noticed after {took_s:.2f} s")
-    assert 2.0 <= took_s <= 3.0
+    assert 0.75 <= took_s <= 3.0  # no shorter silence is ever an alarm
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", seeds(3, 5))
 @both
 def test_half_open_is_noticed_by_the_ping_deadline_within_2250_ms(venue, seed):
     async def main(stage):
@@ -111,9 +119,9 @@ def test_a_topic_that_is_acknowledged_and_never_sent_is_probed_and_is_no_gap_and
 # -- dialling ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", seeds(4, 10))
 @both
-def test_accept_then_close_for_30_s_makes_at_most_8_dials(venue, seed):
+def test_accept_then_close_for_30_s_makes_at_most_8_dials(venue, seed, measure):
     async def main(stage):
         record = stage.inject("accept_close", code=1001, for_s=30.0)
         async with stage.feed() as feed:
@@ -126,6 +134,7 @@ def test_accept_then_close_for_30_s_makes_at_most_8_dials(venue, seed):
 
     dials = play(main, venue, seed=seed)
     print(f"{venue} seed {seed}: {dials} dials")
+    measure("accept_close.dials", dials)
     assert dials <= 8
 
 
@@ -169,7 +178,7 @@ def test_429_is_obeyed_by_every_feed_that_shares_the_budgets():
     play(main)
 
 
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", seeds(6, 25))
 @both
 def test_an_8_s_outage_ends_in_a_live_feed_within_3_s_of_its_end(venue, seed):
     async def main(stage):
@@ -199,14 +208,16 @@ def test_an_8_s_outage_ends_in_a_live_feed_within_3_s_of_its_end(venue, seed):
 
 
 @both
-def test_a_healthy_hour_has_one_dial_and_no_gap(venue):
-    outcome = Simulation(venue=venue, seed=11, minutes=60, rate_per_s=12).run()
+def test_a_healthy_hour_has_one_dial_and_no_gap(venue, pytestconfig):
+    """The first quarter of it; the whole with ``--seeds 1000`` and more."""
+    minutes = 60 if pytestconfig.getoption("--seeds") >= 1000 else 15
+    outcome = Simulation(venue=venue, seed=11, minutes=minutes, rate_per_s=12).run()
     stats = outcome.stats
     assert stats.dials == 1, outcome
     assert stats.gaps == 0
     assert not marks(outcome.events)
     assert outcome.card.kept
-    assert outcome.card.total("delivered") > 20_000
+    assert outcome.card.total("delivered") > minutes * 333
     # What is missing at the ends is under way, and nothing else.
     assert outcome.card.total("missing") == outcome.card.total("lost") == 0
     assert {notice.kind for notice in outcome.notices} <= {"dialing", "live"}
@@ -269,7 +280,7 @@ def test_snapshot_fetches_are_bounded_and_budgeted_while_rest_fails_for_10_min(f
             # Other channels do not care.
             assert all(t.trust == "live" for t in feed.stats().topics if t.channel != "book")
             healed_s = await stage.until(
-                lambda: all(t.trust == "live" for t in feed.stats().topics), 130
+                lambda: all(t.trust == "live" for t in feed.stats().topics), 130, 0.05
             )
             events = await consumer.stop()
         asked = [r["ns"] for r in stage.truth.of("rest") if r["path"] == "/api/v3/depth"]
@@ -297,7 +308,7 @@ def test_stale_snapshots_are_refused_until_they_meet_the_deltas_that_wait():
             await asyncio.sleep(15)
             books = [t for t in feed.stats().topics if t.channel == "book"]
             assert all(t.trust != "live" for t in books)
-            await stage.until(lambda: all(t.trust == "live" for t in feed.stats().topics), 90)
+            await stage.until(lambda: all(t.trust == "live" for t in feed.stats().topics), 90, 0.05)
             fetches = feed._running().snapshot_fetches
             events = await consumer.stop()
         assert record.happened >= 6
@@ -514,7 +525,7 @@ def test_user_code_that_blocks_the_loop_for_2_s_blames_nobody(venue, at_s):
             events = await consumer.stop()
         assert max(e.recv_ns - e.event_ns for e in events if e.event_ns) > SECOND  # it happened
         assert stats.dials == 1
-        assert said <= {"dialing", "live"}
+        assert said == {"dialing", "live", "own-stall"}
         assert not marks(events)
         assert stage.card(feed, events).kept
 
@@ -578,7 +589,7 @@ def test_a_slow_consumer_is_told_and_its_book_equals_the_venue(venue):
     play(main, venue, rate=40.0)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", seeds(3, 6))
 @both
 def test_a_gap_that_did_not_fit_is_announced_with_what_did_not_fit(venue, seed):
     async def main(stage):
@@ -601,7 +612,7 @@ def test_a_gap_that_did_not_fit_is_announced_with_what_did_not_fit(venue, seed):
     play(main, venue, seed=seed, rate=5.0)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", seeds(3, 6))
 @both
 def test_a_second_silence_is_noticed_as_fast_as_the_first(venue, seed):
     async def main(stage):
@@ -623,14 +634,14 @@ def test_a_second_silence_is_noticed_as_fast_as_the_first(venue, seed):
 
 
 @both
-def test_conflation_keeps_the_newest_image_and_marks_the_rest(venue):
+def test_conflation_keeps_the_newest_state_and_marks_only_trades(venue):
     async def main(stage):
         async with stage.feed(capacity=32, overflow=Overflow.CONFLATE) as feed:
             consumer = Consumer(feed)
             await asyncio.sleep(10)
             consumer.may_read.clear()
             await asyncio.sleep(30)
-            assert len(feed._outlet) <= 32 + 4  # one image for each conflated topic
+            assert len(feed._outlet) <= 32 + 6  # one slot for each conflated topic
             resumed = len(consumer.events)
             consumer.may_read.set()
             await asyncio.sleep(10)
@@ -638,16 +649,19 @@ def test_conflation_keeps_the_newest_image_and_marks_the_rest(venue):
         images = [e for e in events if isinstance(e, Bbo | Ticker)]
         assert len(images) > 20
         assert not [g for g in gaps(events) if g.channel in ("bbo", "ticker")]
-        assert [g for g in gaps(events) if g.channel == "book"]
-        assert [g for g in gaps(events) if g.channel == "trades"]
+        assert {g.channel for g in gaps(events)} == {"trades"}
         assert {e.channel for e in events[resumed:] if isinstance(e, Bbo | Ticker)} >= {"bbo"}
         for topic in {e.origin.topic for e in images}:
             own = [e for e in images if e.origin.topic == topic]
             keys = [e.event_ns if e.last is None else e.last for e in own]
             assert keys == sorted(keys)
-        numbered = [e for e in events if e.channel in ("book", "trades")]
-        card = stage.card(feed, numbered)
-        assert card.kept, card.as_dict()
+        assert stage.card(feed, [e for e in events if e.channel == "trades"]).kept
+        for symbol in stage.symbols:
+            changes = [e for e in events if e.origin.topic == stage.topic("book", symbol)]
+            assert isinstance(changes[0], BookSnapshot)
+            for before, after in itertools.pairwise(changes):
+                assert after.first == before.last + 1
+            assert max(len(e.bids) for e in changes[1:]) > 20  # many in one
 
     play(main, venue, rate=40.0)
 
@@ -831,8 +845,8 @@ def test_a_lifetime_cut_by_the_plan_loses_nothing_and_makes_no_gap(venue):
             await asyncio.sleep(300)
             stats = feed.stats()
             events = await consumer.stop()
-        assert stats.sessions == 5
-        assert [end.cause for end in stats.ended] == ["planned"] * 4
+        assert stats.sessions in {5, 6}  # every 57 to 60 s
+        assert {end.cause for end in stats.ended} == {"planned"}
         assert not [r for r in stage.closed()[:4] if r["cause"] != "client close 1000"]
         assert marks(events) == []
         card = stage.card(feed, events)
@@ -941,7 +955,7 @@ def test_snapshots_that_are_always_too_old_are_said_to_be():
     play(main, "binance.spot")
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", seeds(3, 8))
 def test_after_a_silence_the_book_is_asked_of_the_session_that_lives(seed):
     async def main(stage):
         async with stage.feed(book(*stage.symbols)) as feed:

@@ -9,7 +9,7 @@ from gapless.events import BookSnapshot, Gap
 from gapless.planning import book, trades
 from gapless.sim.chain import ChainOptions
 
-CYCLE_S = 120.0
+CYCLE_S = 60.0
 CHAIN = ChainOptions(strikes=3000, cycle_s=CYCLE_S, cycles=1)
 EVERY_OPTION = "option:BTC,expiry<=90d"
 
@@ -44,12 +44,12 @@ def told():
             said["all live after"] = began
             life = stage.exchange.dialect.life
             at = {news.state: news for news in life.chain.news if news.state == "created"}
-            await stage.until(lambda: strikes(stage, "settlement"), CYCLE_S + 10, 0.01)
+            await stage.until(lambda: strikes(stage, "settlement"), CYCLE_S + 10, 0.05)
             await stage.until(
                 lambda: any("silent as planned" in n.cause for n in feed.notices()), 1, 0.01
             )
             said["planned"] = {t.symbol for t in feed.stats().topics if t.trust == "planned"}
-            await stage.until(lambda: strikes(stage, "gone"), 10, 0.01)
+            await stage.until(lambda: strikes(stage, "gone"), 10, 0.05)
             gone = strikes(stage, "gone")
             await stage.until(lambda: not gone & {t.symbol for t in feed.stats().topics}, 5, 0.05)
             fresh = set(at["created"].names)
@@ -57,10 +57,12 @@ def told():
             said["new ones live after"] = await stage.until(
                 lambda: all(proven(feed, n) for n in fresh), 10, 0.01
             )
-            await _rest(stage, 30)
+            await _rest(stage, 15)
             listed = strikes(stage, "open")
             stage.exchange.world.held = set(range(len(stage.exchange.world.markets)))
-            await _rest(stage, 1)  # so that no batch is under way
+            # No batch of 100 ms is under way then, and so lively a line is not suspected yet: a
+            # second without a word of 3,000 books is what the vigil has to call stalled.
+            await _rest(stage, 0.4)
             said["followed"] = {t.symbol for t in feed.stats().topics}
             said["listed"] = listed
             said["trust"] = {t.trust for t in feed.stats().topics}
@@ -79,7 +81,7 @@ def told():
 
 async def _rest(stage, seconds):
     until_ns = stage.clock.mono_ns() + seconds * SECOND
-    await stage.until(lambda: stage.clock.mono_ns() >= until_ns, seconds + 1, 0.25)
+    await stage.until(lambda: stage.clock.mono_ns() >= until_ns, seconds + 1, 0.05)
 
 
 def _alike(stage, feed, name):

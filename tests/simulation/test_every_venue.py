@@ -39,6 +39,7 @@ class Stage:
         self.runtime = Runtime(clock, MemoryConnector(network), lambda _: FakeRest(self.fake))
 
     def feed(self, *more, **options):
+        options.setdefault("allow_same", True)
         chosen = Options(endpoints=(f"ws://{ADDRESS}",), seed=SEED, runtime=self.runtime, **options)
         asked = [Subscription(name, tuple(each)) for name, each in self.fake.asks.items()]
         return Feed(assemble(self.venue, [*asked, *more], chosen), chosen)
@@ -187,7 +188,9 @@ def test_ten_quiet_minutes_change_nothing(venue):
         events = consumer.events
         assert stage.fake.dials == stage.fake.routes
         assert not [event for event in events if isinstance(event, Gap | Resynced)]
-        assert not notices(feed, "ended", "resync", *ALARMS)
+        assert not notices(feed, "ended", "resync", "unsubscribed", "unchecked", *ALARMS)
+        read = feed._running().audits.reads
+        assert bool(read) == (load(venue).bulk_reads is not None), "best prices were compared"
         assert_books_equal(stage, events)
         assert_nothing_missing(stage, events)
 
@@ -196,12 +199,17 @@ def test_ten_quiet_minutes_change_nothing(venue):
 
 @every_venue
 def test_a_market_that_never_moves_is_probed_and_never_doubted(venue):
-    """Three probes in ten minutes, 8, 40 and 168 s after the start; each make before break."""
+    """No probe where the venue's greetings show that the session works, and never more than three.
+
+    Those would come 8, 40 and 168 s after the start; each is made before the break.
+    """
 
     async def story(stage, feed, consumer):
         await asyncio.sleep(600)
-        assert stage.fake.dials == 4 * stage.fake.routes
-        assert len(notices(feed, "unproven")) == 3 * stage.fake.routes
+        probes = len(notices(feed, "unproven"))
+        print(f"{venue}: {probes} probes on {stage.fake.routes} routes")
+        assert probes <= 3 * stage.fake.routes
+        assert stage.fake.dials == stage.fake.routes + probes
         assert not notices(feed, "stalled")
         assert not [event for event in consumer.events if isinstance(event, Gap | Resynced)]
         assert_all_live(stage, feed)

@@ -311,7 +311,7 @@ def test_an_exception_in_the_loop_comes_out_unchanged_and_closes_cleanly(venue):
 def test_two_lines_lose_nothing_when_one_is_reset(venue):
     async def main(server, truth):
         events = []
-        async with follow(server, lines=2) as feed:
+        async with follow(server, lines=2, allow_same=True) as feed:
             await read_until(feed, events, lambda e: lives(feed) == 2 and len(e) > 100)
             for session in (1, 2):
                 count, start = lives(feed), len(events)

@@ -259,6 +259,9 @@ class _Player:
     def pause(self) -> None:
         self._paused = True
 
+    def tcp_info(self) -> None:
+        return None  # a recording has no kernel
+
     def resume(self) -> None:
         self._paused = False
         self._again_soon()

@@ -24,8 +24,11 @@ __all__ = ["VERBS", "main", "run"]
 VERBS: Final = {
     "book": "Watch one order book, shown only while it is proven.",
     "capture": "Prove captures, and convert them.",
+    "chaos": "Break things at random, and count what was lost; needs no network.",
     "demo": "Watch a supervised connection keep its promise; needs no network.",
     "inspect": "Examine captures: what is in them, and what is provably missing.",
+    "proxy": "Put a bad network before any WebSocket server, for any client.",
+    "probe": "Measure the way to a venue, and say what is wrong with it.",
     "record": "Record what comes over the wire, in a form that can be proven.",
     "sim": "Serve a simulated exchange on this machine.",
     "tail": "Follow channels of a venue, with every gap marked.",

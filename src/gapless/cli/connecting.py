@@ -16,7 +16,7 @@ from gapless.cli.finite import FiniteRange
 if TYPE_CHECKING:
     from gapless.planning import Options
 
-__all__ = ["Connecting", "check_url", "connecting_options"]
+__all__ = ["Connecting", "check_url", "connecting_options", "reaching_options"]
 
 Check = Callable[[click.Context, click.Parameter, Any], Any]
 _VARIABLE: Final = "GAPLESS_ENDPOINT_"
@@ -81,7 +81,10 @@ class Connecting:
     login_always: bool
     for_s: float | None
     json: bool
+    allow_same: bool = False
+    shared_budgets: bool | None = None
     backfill: str = "off"
+    overflow: str = "drop-and-mark"
 
     def options(self) -> Options:
         """Return options for the library.
@@ -89,6 +92,7 @@ class Connecting:
         Raises:
             gapless.errors.ConfigError: If the CA file or the credentials cannot be read.
         """
+        from gapless.core.outlet import Overflow
         from gapless.core.stream import Backfill
         from gapless.io.dial import tls_context
         from gapless.planning import Options
@@ -102,6 +106,8 @@ class Connecting:
             tls_context(self.ca_file)  # now, and not at the first dial
         return Options(
             lines=self.lines,
+            allow_same=self.allow_same,
+            shared_budgets=self.shared_budgets,
             endpoints=self.endpoint,
             rest_endpoint=self.rest_endpoint,
             ca_file=self.ca_file,
@@ -111,10 +117,11 @@ class Connecting:
             credentials=self.credentials,
             login_always=self.login_always,
             backfill=Backfill(self.backfill),
+            overflow=Overflow(self.overflow),
         )
 
 
-_OPTIONS = (
+_REACHING = (
     click.option(
         "--endpoint",
         callback=check_url("ws", "wss"),
@@ -141,6 +148,10 @@ _OPTIONS = (
     click.option(
         "--source", callback=_check_address, metavar="ADDRESS", help="Dial from this address."
     ),
+)
+
+_OPTIONS = (
+    *_REACHING,
     click.option(
         "--lines",
         type=click.IntRange(1, 8),
@@ -148,6 +159,17 @@ _OPTIONS = (
         show_default=True,
         metavar="N",
         help="Redundant connections to the same data, merged into one stream.",
+    ),
+    click.option(
+        "--allow-same",
+        is_flag=True,
+        help="Let the lines share one address where there is no other.",
+    ),
+    click.option(
+        "--shared-budgets/--no-shared-budgets",
+        default=None,
+        help="Count dials and requests together with the other processes of this host; "
+        "by default unless --endpoint leads elsewhere.",
     ),
     click.option(
         "--credentials",
@@ -168,6 +190,13 @@ _OPTIONS = (
     ),
     click.option("--json", is_flag=True, help="One JSON object a line."),
 )
+
+
+def reaching_options(function: F) -> F:
+    """Add the options that say where to connect and how to get there, and nothing else."""
+    for option in reversed(_REACHING):
+        function = option(function)
+    return function
 
 
 def connecting_options(function: F) -> F:

@@ -16,6 +16,7 @@ __all__ = [
     "CANNOT_WRITE",
     "CONFIG",
     "DAMAGED",
+    "FINDINGS",
     "FINE",
     "REFUSED",
     "TRY_LATER",
@@ -32,6 +33,8 @@ __all__ = [
 FINE: Final = 0
 BROKEN: Final = 1
 """A promise was broken, or the run failed for a reason of our own."""
+FINDINGS: Final = 3
+"""The verb did its work, and something is wrong with what it looked at."""
 USAGE: Final = 64
 DAMAGED: Final = 65
 UNREACHABLE: Final = 69
@@ -96,6 +99,7 @@ def translate(error: Exception) -> Failure | None:
         LoginRejected,
         ProtocolViolation,
         RateLimited,
+        SlowConsumer,
         UsageError,
     )
 
@@ -103,6 +107,8 @@ def translate(error: Exception) -> Failure | None:
     match error:
         case ConfigError():
             code = CONFIG
+        case SlowConsumer():  # whoever reads stdout, and not what was asked for
+            code = CANNOT_WRITE
         case UsageError():
             code = USAGE
         case RateLimited():

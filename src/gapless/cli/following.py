@@ -32,11 +32,17 @@ LAST_WRITE_S: Final = 5.0  # for a reader that is behind when we end
 _WORRYING: Final = frozenset(
     {
         "refused",
+        "resolver",
+        "shared-fate",
         "stalled",
         "unproven",
+        "slow",
+        "frozen",
+        "own-stall",
         "resync",
         "violation",
         "limited",
+        "budget",
         "venue",
         "slow-consumer",
         "halted",

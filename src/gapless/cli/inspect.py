@@ -25,10 +25,7 @@ if TYPE_CHECKING:
         def __call__(self, count: int) -> None: ...
 
 
-__all__ = ["FINDINGS", "command"]
-
-FINDINGS: Final = 3
-"""Exit code: something is broken in the capture."""
+__all__ = ["command"]
 
 PROGRESS_EVERY: Final = 4096
 
@@ -95,7 +92,7 @@ def command(files: tuple[str, ...], as_json: bool, **given: Any) -> int:
     topic = given["topic"]
     if topic is not None and not listed:  # nothing was looked at, which must not pass for clean
         raise click.UsageError(f"no topic has {printable(topic)!r} in its name")
-    return FINDINGS if sums.findings else exits.FINE
+    return exits.FINDINGS if sums.findings else exits.FINE
 
 
 class _Examination:

@@ -30,6 +30,7 @@ __all__ = ["event_line", "json_line", "notice_line", "summary_line"]
 Fields = dict[str, Any]
 
 _encode: Final = msgspec.json.Encoder().encode
+_FATES: Final = ("host", "address", "egress", "shares")
 _TICKER: Final = ("price", "mark", "index", "bid", "ask", "volume", "open_interest", "funding")
 
 
@@ -106,11 +107,18 @@ def summary_line(stats: FeedStats, recv_ns: int, mono_ns: int) -> bytes:
             "missing": stats.missing,
             "backfilled": stats.backfilled,
             "dials": stats.dials,
+            "dials_used": stats.dials_used,
+            "breaker": stats.breaker,
             "sessions": stats.sessions,
             "violations": stats.violations,
             "strays": stats.strays,
             "overflowed": stats.overflowed,
+            "conflated": stats.conflated,
+            "unverified": sum(topic.unverified_s is not None for topic in stats.topics),
             "ended": stats.ended,
+            "lines": [
+                {name: getattr(line, name) for name in ("line", *_FATES)} for line in stats.lines
+            ],
         }
     )
 

@@ -24,6 +24,14 @@ __all__ = ["command", "stream"]
     help="Missing trades: leave them, have later ones wait for them up to two seconds, or take "
     "them late.",
 )
+@click.option(
+    "--overflow",
+    type=click.Choice(["drop-and-mark", "conflate", "block", "fail"]),
+    default="drop-and-mark",
+    show_default=True,
+    help="When stdout is read too slowly: drop and say so in the stream, keep the newest state of "
+    "each topic, stop reading the venue, or end.",
+)
 @connecting_options
 def command(venue: str, channel: str, symbols: tuple[str, ...], **given: Any) -> int:
     """Follow CHANNEL of VENUE for each SYMBOL, and mark every gap.

@@ -27,7 +27,21 @@ if TYPE_CHECKING:
 
 __all__ = ["Wording", "clock", "number", "wants_colour"]
 
-_ALARMING = frozenset({"stalled", "violation", "limited", "slow-consumer", "halted", "refused"})
+_ALARMING = frozenset(
+    {
+        "resolver",
+        "shared-fate",
+        "stalled",
+        "slow",
+        "frozen",
+        "diverged",
+        "violation",
+        "limited",
+        "slow-consumer",
+        "halted",
+        "refused",
+    }
+)
 
 
 def wants_colour() -> bool:
@@ -101,6 +115,12 @@ class Wording:
             f"{stats.overflowed} overflowed",
         ]
         lines += [
+            f"  line {line.line} at {printable(line.host)} ({printable(line.address)})"
+            f" shares {_shares(line.shares)}"
+            for line in stats.lines
+            if line.shares
+        ]
+        lines += [
             f"  session {end.epoch} on line {end.line}: live for {end.live_s:.1f} s, "
             f"ended: {printable(end.cause)}"
             for end in stats.ended
@@ -131,6 +151,10 @@ class Wording:
         self, text: str, *, fg: str | None = None, bold: bool | None = None, dim: bool | None = None
     ) -> str:
         return click.style(text, fg=fg, bold=bold, dim=dim) if self._colour else text
+
+
+def _shares(shares: dict[str, tuple[str, ...]]) -> str:
+    return ", ".join(f"its {what} with {' and '.join(who)}" for what, who in shares.items())
 
 
 def _gap(gap: Gap) -> str:

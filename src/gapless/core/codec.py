@@ -138,9 +138,15 @@ class Shutdown(Struct, frozen=True):
 
 
 class Status(Struct, frozen=True):
-    """The venue announced something that does not end the session."""
+    """The venue announced something that does not end the session.
+
+    Attributes:
+        closed: Whether the venue as a whole is closed from now on (``True``) or open again
+            (``False``); `None` where the announcement says nothing of that.
+    """
 
     evidence: str
+    closed: bool | None = None
 
 
 class Lifecycle(Struct, frozen=True):

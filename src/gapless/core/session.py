@@ -63,6 +63,7 @@ __all__ = [
     "Session",
     "SessionTerms",
     "Timing",
+    "Unlisted",
 ]
 
 
@@ -130,11 +131,23 @@ class Expiring:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """The venue said something worth a notice."""
+    """The venue said something worth a notice.
+
+    Attributes:
+        closed: Whether it is closed from now on or open again; see `gapless.core.codec.Status`.
+    """
 
     kind: str  # a `NoticeKind`
     cause: str
     evidence: str
+    closed: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unlisted:
+    """The venue does not list these topics any more: it has dropped them without a word."""
+
+    topics: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +165,9 @@ class Ended:
     was_live: bool
 
 
-Effect = Send | Ping | Close | Abort | Confirmed | Refused | Live | Expiring | Said | Ended
+Effect = (
+    Send | Ping | Close | Abort | Confirmed | Refused | Live | Expiring | Said | Unlisted | Ended
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,7 +225,9 @@ class Session:
     Attributes:
         phase: Where it is in its life.
         heard_ns: When any frame last arrived; the driver writes it.
+        listed_ns: When the venue last listed what is subscribed; 0 for never.
         subscriptions: Where each topic stands.
+        shut_down: Whether the venue said that it will end this session.
     """
 
     def __init__(
@@ -225,6 +242,8 @@ class Session:
     ) -> None:
         self.phase = Phase.IDLE
         self.heard_ns = 0
+        self.listed_ns = 0
+        self.shut_down = False
         self.subscriptions = Subscriptions(topics)
         self.requests = Requests()
         self.watch = PathWatch(path, 0)  # begins anew when the transport is up
@@ -242,6 +261,8 @@ class Session:
         self._live_since_ns: int | None = None
         self._spoke_ns = 0  # when we last sent a frame
         self._expiring = False
+        self._lists = False  # whether the venue has answered the newest listing
+        self._again_id = 0  # the newest listing that was asked for on top
         self._cause: Exception | None = None
 
     # -- what happens -----------------------------------------------------------------------
@@ -290,17 +311,27 @@ class Session:
             case Heartbeat(reply=reply):
                 return [] if reply is None else [self._send_now(reply, now_ns)]
             case Listing():
-                return self._listed(reading)
+                return self._listed(reading, now_ns)
             case Shutdown(evidence=evidence):
+                self.shut_down = True
                 return self._expire("the venue will end this session", evidence)
-            case Status(evidence=evidence):
-                return [Said("venue", "the venue announced something", evidence)]
+            case Status(evidence=evidence, closed=closed):
+                return [Said("venue", "the venue announced something", evidence, closed)]
             case Stray() | Lifecycle():
                 return []  # the driver hands a lifecycle on to whoever follows listings
 
     def pong(self, now_ns: int) -> None:
         """Note the answer to a ping."""
         self.watch.pong(now_ns)
+
+    def suspect(self, now_ns: int) -> list[Effect]:
+        """Have the path prove itself now: the data is silent where it should not be."""
+        if self.phase is not Phase.LIVE or self._terms.messages.wait_ns(now_ns):
+            return []
+        if not self.watch.suspect(self.heard_ns, now_ns):
+            return []
+        self._terms.messages.note(now_ns)
+        return [Ping()]
 
     def pinged(self, now_ns: int) -> None:
         """Note that the transport answered a ping of the peer; the answer counts as a frame."""
@@ -363,6 +394,20 @@ class Session:
         for request in self._codec.unsubscribe(self._next_id, (topic,)):
             self._queue(request)
         self._ask_for((topic,))
+        return self._flush(now_ns)
+
+    def list_again(self, now_ns: int) -> list[Effect]:
+        """Ask what the venue thinks is subscribed, where it can be asked and has answered before.
+
+        A venue that does not answer is not asked again, and nothing else follows from it.
+        """
+        if self.phase is not Phase.LIVE or not self._lists:
+            return []
+        request = self._codec.once_live(self._next_id)
+        if request is None or request.kind != "listing":
+            return []
+        self._lists, self._again_id = False, request.id
+        self._queue(request)
         return self._flush(now_ns)
 
     def follow(self, topics: Sequence[str], now_ns: int) -> list[Effect]:
@@ -437,7 +482,8 @@ class Session:
 
     def _tick_open(self, now_ns: int) -> list[Effect]:
         effects = self._flush(now_ns)
-        if overdue := self.requests.overdue(now_ns):
+        overdue = [r for r in self.requests.overdue(now_ns) if not self._waived(r)]
+        if overdue:
             return effects + self._unanswered(overdue, now_ns)
         idle = self.phase is Phase.SUBSCRIBING and not self._outbox and not len(self.requests)
         if idle and now_ns >= self._phase_since_ns + self._timing.ack_ns:
@@ -488,6 +534,7 @@ class Session:
             return [self._send_now(request, now_ns)]
         self._terms.messages.note(now_ns)
         self._spoke_ns = now_ns
+        self.watch.pings.sent(now_ns)
         return [Ping()]
 
     def _expire(self, cause: str, evidence: str) -> list[Effect]:
@@ -505,6 +552,13 @@ class Session:
             return self.abort(DialFailed("subscribe", self._endpoint, detail), now_ns)
         evidence = f"request {overdue[0].kind} was not answered"
         return self.abort(Stalled(self._timing.ack_ns, evidence), now_ns)
+
+    def _waived(self, request: Request) -> bool:
+        """Give up a listing that was asked for on top: the venue answers no more of them."""
+        if request.id != self._again_id:
+            return False
+        self.requests.ended(request.id, Outcome.UNKNOWN)
+        return True
 
     # -- requests ---------------------------------------------------------------------------
 
@@ -525,19 +579,23 @@ class Session:
         """Send what the budgets allow, in order."""
         effects: list[Effect] = []
         while self._outbox:
-            wait_ns = self._wait_ns(self._outbox[0], now_ns)
+            wait_ns = self._pay_ns(self._outbox[0], now_ns)
             self._flush_ns = now_ns + wait_ns
             if wait_ns:
                 break
-            effects.append(self._send_now(self._outbox.popleft(), now_ns))
+            effects.append(self._send_paid(self._outbox.popleft(), now_ns))
         if self._login is not None and self._owes_login and not self._outbox:
             effects += self._log_in(self._login, now_ns)
         return effects
 
     def _send_now(self, request: Request, now_ns: int) -> Send:
-        self._terms.messages.note(now_ns)
+        """Send what cannot wait."""
         if request.pool is not None:
             self._terms.pools[request.pool].note(now_ns, request.units)
+        return self._send_paid(request, now_ns)
+
+    def _send_paid(self, request: Request, now_ns: int) -> Send:
+        self._terms.messages.note(now_ns)
         if request.id and request.kind != "reply":
             timing = self._timing
             answer_ns = timing.login_ns if request.kind == "login" else timing.ack_ns
@@ -545,13 +603,13 @@ class Session:
         self._spoke_ns = now_ns
         return Send(request.text, request.shown)
 
-    def _wait_ns(self, request: Request, now_ns: int) -> int:
+    def _pay_ns(self, request: Request, now_ns: int) -> int:
+        """Pay for a request from its pool; return 0, or how long until that can be done."""
         # A ping of ours and a pong to the venue's must fit beside whatever is queued.
         wait_ns = self._terms.messages.wait_ns(now_ns, 1 + RESERVED)
-        if request.pool is not None:
-            pool = self._terms.pools[request.pool]
-            wait_ns = max(wait_ns, pool.wait_ns(now_ns, request.units))
-        return wait_ns
+        if wait_ns or request.pool is None:
+            return wait_ns
+        return self._terms.pools[request.pool].take(now_ns, request.units)
 
     def _acked(self, ack: Ack, now_ns: int) -> list[Effect]:
         login_id = 0 if self._login is None else self._login.id
@@ -576,16 +634,18 @@ class Session:
     def _refused(self, refusal: Refusal, now_ns: int) -> list[Effect]:
         if refusal.limited:
             return self.abort(RateLimited(refusal.code), now_ns)
-        request_id = self.requests.oldest_sent if refusal.ordered else refusal.request_id
+        request_id = refusal.request_id
+        if request_id is None and refusal.ordered:
+            request_id = self.requests.oldest_sent
         request = self.requests.get(request_id)
         login = self._login
         if login is not None and login.id and request_id in {None, login.id}:
             return self.abort(login.refused(refusal.code, refusal.detail), now_ns)
-        if request is None or request.kind != "subscribe":
-            self.requests.ended(request_id, Outcome.REJECTED)
-            return [Said("venue", f"the venue refused a request ({refusal.code})", refusal.detail)]
-        topics = self.requests.unanswered(request)
+        asking = request is not None and request.kind == "subscribe"
+        topics = self.requests.unanswered(request) if request is not None and asking else ()
         self.requests.ended(request_id, Outcome.REJECTED)
+        if not topics:  # nothing hangs on it, or what did has been asked for anew since
+            return [Said("venue", f"the venue refused a request ({refusal.code})", refusal.detail)]
         if len(topics) == 1:
             effects = self._refuse(topics, refusal.code, refusal.detail)
             return effects + self._settle(now_ns)
@@ -607,13 +667,13 @@ class Session:
             request = login.request(self._next_id, now_ns)
         except LoginRejected as error:
             return self.abort(error, now_ns)
-        wait_ns = self._wait_ns(request, now_ns)
+        wait_ns = self._pay_ns(request, now_ns)
         self._flush_ns = now_ns + wait_ns
         if wait_ns:
             return []
         login.id, self._next_id = request.id, request.id + 1
         self.requests.opened(msgspec.structs.replace(request, text=""))  # it holds a secret
-        return [self._send_now(request, now_ns)]
+        return [self._send_paid(request, now_ns)]
 
     def _logged_in(self, now_ns: int) -> list[Effect]:
         self._login = None
@@ -645,13 +705,14 @@ class Session:
             for topic in self.subscriptions.refused(topics)
         ]
 
-    def _listed(self, listing: Listing) -> list[Effect]:
+    def _listed(self, listing: Listing, now_ns: int) -> list[Effect]:
         request = self.requests.ended(listing.request_id, Outcome.ANSWERED)
         if request is None:
             return []
-        listed = set(listing.topics)
-        absent = [t for t in self.subscriptions.having(Wish.CONFIRMED) if t not in listed]
-        return self._refuse(absent, None, "the venue does not list it")
+        self._lists, self.listed_ns = True, now_ns
+        never, dropped = self.subscriptions.listing(frozenset(listing.topics))
+        effects = self._refuse(never, None, "the venue does not list it")
+        return [*effects, Unlisted(dropped)] if dropped else effects
 
     def _settle(self, now_ns: int) -> list[Effect]:
         if self.phase is not Phase.SUBSCRIBING or not self.subscriptions.settled:

@@ -71,10 +71,17 @@ class TopicStats(Struct, frozen=True):
     Attributes:
         trust: `gapless.core.stream.Trust` value.
         because: Why, where the trust is not ``live``.
+        since_s: Seconds since when it is ``slow``, ``stale`` or ``frozen``; otherwise `None`.
+        evidence: What shows it; empty where there is nothing besides ``because``.
         age_s: Seconds since its newest event, or `None` if there has been none.
         received: Messages of this topic from all lines.
         missing: Messages known to be missing; less those that were fetched since.
         backfilled: Messages that were missed, fetched and delivered; not in ``delivered``.
+        standing: How far it is proven that the venue carries it, on the line that has come least
+            far: a `gapless.core.reconciliation.Standing` value.
+        unverified_s: Seconds since anything last proved that the venue still sends it, where its
+            silence proves nothing and nothing else could be checked; otherwise `None`.
+        diverged: How often two lines said different things of the same message.
     """
 
     topic: str
@@ -90,6 +97,11 @@ class TopicStats(Struct, frozen=True):
     gaps: int
     missing: int
     backfilled: int = 0
+    since_s: float | None = None
+    evidence: str = ""
+    standing: str = ""
+    unverified_s: float | None = None
+    diverged: int = 0
 
 
 class LineStats(Struct, frozen=True):
@@ -100,6 +112,14 @@ class LineStats(Struct, frozen=True):
         dial_ms: Stages of the last dial: dns, tcp, tls, upgrade.
         frames: Frames of the present session.
         retry_in_s: Seconds to the next dial while cooling, or `None`.
+        host: Host of the endpoint that the newest connection goes to; empty before the first.
+        address: The host's address that answered.
+        egress: Our own address of that connection, which the venue may see differently.
+        shares: Lines that carry the same, and have the same ``host``, ``egress`` or ``address``:
+            what breaks there breaks them together.
+        wins, losses: Messages that it brought before and after another line did, since the feed
+            was opened.  What only one line has brought is neither.
+        late_ms: How late it was where it was not the first: p50 and p99, sampled.
     """
 
     line: str
@@ -109,6 +129,13 @@ class LineStats(Struct, frozen=True):
     dial_ms: dict[str, float]
     frames: int
     retry_in_s: float | None
+    host: str = ""
+    address: str = ""
+    egress: str = ""
+    shares: dict[str, tuple[str, ...]] = {}
+    wins: int = 0
+    losses: int = 0
+    late_ms: tuple[float, float] | None = None
 
 
 class FeedStats(Struct, frozen=True):
@@ -123,6 +150,10 @@ class FeedStats(Struct, frozen=True):
         violations: Frames that broke the protocol or could not be decoded.
         strays: Well-formed frames that nobody asked for.
         overflowed: Events dropped because the consumer was behind; each is inside a `Gap`.
+        conflated: Events that reached the consumer combined with a later one; counted among those
+            delivered.
+        breaker: Whether the venue lets us dial, a `gapless.core.breaker.BreakerState` value.
+        dials_used: Share of the tightest dial limit that is in use, as far as this process knows.
         apparent_delay_ms: Receive time minus the venue's time, sampled: p50 and p99.  Holds the
             difference of the two clocks.
     """
@@ -143,3 +174,6 @@ class FeedStats(Struct, frozen=True):
     overflowed: int
     apparent_delay_ms: tuple[float, float] | None
     backfilled: int = 0
+    conflated: int = 0
+    breaker: str = "closed"
+    dials_used: float = 0.0

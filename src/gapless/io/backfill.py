@@ -16,7 +16,7 @@ from gapless.core.budget import Budget
 from gapless.core.stream import Moment
 from gapless.errors import DecodeError, DialFailed, RateLimited, RequestRejected
 from gapless.io.clock import Clock
-from gapless.io.snapshots import MAX_WAIT_NS, RestClient, pause_ns
+from gapless.io.snapshots import RestClient, pause_ns, refused
 from gapless.venues._profile import Rest, RestGet
 
 __all__ = ["Backfills"]
@@ -105,6 +105,7 @@ class Backfills:
                 stream.give_up(hole, "the request budget has no room for them", self._now())
                 return False
             if hole is not stream.hole:
+                self._pools[request.pool].abandoned(self._clock.mono_ns())
                 return False
             hole.requests += 1
             self.requests += 1
@@ -114,17 +115,19 @@ class Backfills:
                 now = self._now()
                 trades = rest.read_trades(body, hole.origin, now.recv_ns, now.mono_ns)
             except RequestRejected as error:
+                self._pools[request.pool].accepted(self._clock.mono_ns())
                 stream.give_up(hole, str(error), self._now())
                 return False
             except RateLimited as error:
                 hole.trouble = str(error)
-                wait_ns = MAX_WAIT_NS if error.retry_after_ns is None else error.retry_after_ns
-                self._pools[request.pool].close_until(self._clock.mono_ns() + wait_ns)
+                refused(self._pools[request.pool], error, self._clock.mono_ns(), self._rng)
                 return False
             except (DialFailed, DecodeError) as error:
+                self._pools[request.pool].abandoned(self._clock.mono_ns())
                 hole.trouble = str(error)
                 self._base += 1
                 return False
+        self._pools[request.pool].accepted(self._clock.mono_ns())
         lacking = hole.lacking
         stream.refill(hole, trades, now)
         return hole.lacking < lacking
@@ -132,17 +135,17 @@ class Backfills:
     async def _afford(self, request: RestGet, hole: Hole) -> bool:
         """Pay as soon as there is room; return `False` if there will be none in time."""
         pool = self._pools[request.pool]
-        while wait_ns := self._wait_ns(pool, request.units):
+        while wait_ns := self._pay_ns(pool, request.units):
             if self._clock.mono_ns() + wait_ns > hole.since_ns + PATIENCE_NS:
                 return False
             await asyncio.sleep(wait_ns / 1e9)  # time is what is waited for
-        pool.spend(self._clock.mono_ns(), request.units)
         return True
 
-    def _wait_ns(self, pool: Budget, units: int) -> int:
+    def _pay_ns(self, pool: Budget, units: int) -> int:
         now_ns = self._clock.mono_ns()
-        wait_ns = pool.wait_ns(now_ns, units)
-        return wait_ns or (SHARED_NS if pool.used_ratio(now_ns) > SHARE else 0)
+        if pool.used_ratio(now_ns) > SHARE:
+            return max(SHARED_NS, pool.wait_ns(now_ns, units))
+        return pool.take(now_ns, units)
 
     def _tell(self, stream: BackfilledStream) -> None:
         while stream.closed:

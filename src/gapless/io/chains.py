@@ -96,13 +96,22 @@ class Chains:
         channel = selection.channel
         path = self._profile.path_of(channel)
         added: dict[str, list[str]] = {}
+        left_out: list[str] = []
         for symbol in symbols:
             spec = self._profile.topic(channel, symbol)
+            known = spec.topic in self._following.streams
+            if not known and self._following.placement.full:
+                left_out.append(symbol)
+                continue
             for line in self._following.add(spec, path, selection.priority, selection):
                 added.setdefault(line, []).append(spec.topic)
-        known = self._supervisor.states()
+        most = self._profile.topics_per_address.value
+        self._announce(
+            "refused", left_out, f"{channel}: the venue allows {most} subscriptions to an address"
+        )
+        states = self._supervisor.states()
         for line, topics in added.items():
-            if line not in known:
+            if line not in states:
                 self._supervisor.add(line)
             for driver in list(self._drivers.values()):
                 if driver.line == line:

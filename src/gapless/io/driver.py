@@ -8,7 +8,7 @@ here.  It keeps one alarm, which is recomputed when it rings and never re-armed 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from gapless.core.codec import Bundle, Codec, Lifecycle, Reading, Stray
@@ -27,8 +27,9 @@ from gapless.core.session import (
     Said,
     Send,
     Session,
+    Unlisted,
 )
-from gapless.core.stream import Stream
+from gapless.core.stream import Moment, Stream
 from gapless.errors import (
     DecodeError,
     MessagesLost,
@@ -61,6 +62,8 @@ class Overseer(Protocol):
 
     def said(self, driver: Driver, said: Said) -> None: ...
 
+    def unlisted(self, driver: Driver, topics: Sequence[str]) -> None: ...
+
     def violation(self, driver: Driver, error: ProtocolViolation, text: str) -> None: ...
 
     def ended(self, driver: Driver, ended: Ended) -> None: ...
@@ -87,7 +90,9 @@ class Driver:
         data_ns: When the last one arrived, monotonic.
         covered_ns: Until when it certainly carried everything, once its numbers have a hole.
         strays: Well-formed frames that nobody asked for.
+        withholds: Whether it has been found to lack something that the venue should have sent.
         wall_offset_ns: Unix time minus monotonic time; refreshed on the overseer's tick.
+        on_proof: Is called when a pong has come, or `None`.
     """
 
     __slots__ = (
@@ -96,6 +101,7 @@ class Driver:
         "_codec",
         "_counted_ns",
         "_counter",
+        "_doubted",
         "_due_ns",
         "_loop",
         "_overseer",
@@ -108,11 +114,13 @@ class Driver:
         "epoch",
         "frames",
         "line",
+        "on_proof",
         "origins",
         "session",
         "strays",
         "transport",
         "wall_offset_ns",
+        "withholds",
     )
 
     def __init__(
@@ -138,10 +146,13 @@ class Driver:
         self.data_ns = 0
         self.covered_ns: int | None = None
         self.strays = 0
+        self.withholds = False
         self.wall_offset_ns = clock.wall_ns() - clock.mono_ns()
+        self.on_proof: Callable[[Driver], None] | None = None
         self._codec = codec
         self._read = codec.read
         self._counter = counter
+        self._doubted: set[str] = set()
         self._counted_ns = 0  # when the newest frame came that it found in order
         self._streams = streams
         self._clock = clock
@@ -196,6 +207,8 @@ class Driver:
         del payload
         self.session.heard_ns = mono_ns
         self.session.pong(mono_ns)
+        if self.on_proof is not None:
+            self.on_proof(self)
 
     def on_closed(self, cause: Exception) -> None:
         """Note the end of the transport, or a dial that failed."""
@@ -236,6 +249,22 @@ class Driver:
         """Have the venue send a topic's state anew."""
         self._carry_out(self.session.resubscribe(topic, now_ns))
 
+    def suspect(self, now_ns: int) -> None:
+        """Have the path prove itself now: the data is silent where it should not be."""
+        self._carry_out(self.session.suspect(now_ns))
+
+    def doubt(self, topic: str) -> None:
+        """Note that ``topic`` is suspected to lack something that this session should have brought.
+
+        Where the venue counts the connection, the next frame in order proves the opposite.
+        """
+        if self._counter is not None:
+            self._doubted.add(topic)
+
+    def list_again(self, now_ns: int) -> None:
+        """Ask what the venue thinks is subscribed, where it can be asked."""
+        self._carry_out(self.session.list_again(now_ns))
+
     def follow(self, origins: Mapping[str, Origin], now_ns: int) -> None:
         """Carry more topics."""
         self.origins.update(origins)
@@ -266,11 +295,21 @@ class Driver:
             if missing is None:
                 if number is not None:  # a pong, say, does not tell that nothing was lost before
                     self._counted_ns = mono_ns
+                    if self._doubted and number == counter.proven:
+                        self._vouch(mono_ns)
                 return False
             cause = MessagesLost(*missing)
         self.covered_ns = self._counted_ns
         self.abort(cause, self._clock.mono_ns())
         return True
+
+    def _vouch(self, mono_ns: int) -> None:
+        """Tell those that suspected this session: its own numbers prove that nothing was lost."""
+        doubted, self._doubted = self._doubted, set()
+        for topic in doubted:
+            stream = self._streams.get(topic)
+            if stream is not None:
+                stream.vouch(self.epoch, Moment(mono_ns, mono_ns + self.wall_offset_ns))
 
     def _control(self, reading: Reading, mono_ns: int) -> None:
         if isinstance(reading, Stray):
@@ -327,6 +366,8 @@ class Driver:
                 overseer.expiring(self, cause)
             case Said():
                 overseer.said(self, effect)
+            case Unlisted(topics=topics):
+                overseer.unlisted(self, topics)
             case Ended():
                 self._mute()
                 overseer.ended(self, effect)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from gapless.core.kinds import stream_for
 from gapless.core.placement import Placement
+from gapless.core.races import Races
 from gapless.core.stream import Backfill, Need, Stream, TopicSpec
 from gapless.events import Event
 
@@ -52,6 +53,7 @@ class Following:
         priorities: Of topics that have one other than 0.
         planned: Topics whose silence is planned, and why.
         retired: What the streams counted that are gone.
+        races: Which line is first, over all topics.
     """
 
     placement: Placement
@@ -64,6 +66,7 @@ class Following:
     priorities: dict[str, int] = field(default_factory=dict)
     planned: dict[str, str] = field(default_factory=dict)
     retired: Retired = field(default_factory=Retired)
+    races: Races = field(default_factory=Races)
     _claims: dict[str, set[Hashable]] = field(default_factory=dict)
 
     def begin(self, specs: Iterable[TopicSpec]) -> None:
@@ -71,7 +74,8 @@ class Following:
         for given in specs:
             spec = replace(given, backfill=self.backfill) if given.channel == "trades" else given
             self.specs[spec.topic] = spec
-            self.streams[spec.topic] = stream_for(spec, self.emit, self.ask)
+            stream = self.streams[spec.topic] = stream_for(spec, self.emit, self.ask)
+            stream.races = self.races
             self._claims[spec.topic] = {None}
 
     def add(
@@ -102,6 +106,10 @@ class Following:
             return False
         claims.remove(claimant)
         return not claims
+
+    def is_named(self, topic: str) -> bool:
+        """Whether a topic is followed by its own name, and not only because a selector picks it."""
+        return None in self._claims.get(topic, ())
 
     def remove(self, topic: str) -> list[str]:
         """Follow a topic no more; return the lines that have nothing left to carry."""

@@ -20,7 +20,7 @@ from gapless.core.codec import Lifecycle
 from gapless.core.universe import Changes, Instrument, InstrumentState, Selector, Universe
 from gapless.errors import DecodeError, DialFailed, RateLimited, RequestRejected
 from gapless.io.clock import Clock
-from gapless.io.snapshots import RestClient
+from gapless.io.snapshots import RestClient, refused
 from gapless.venues._profile import MoreInstruments, Rest, RestGet
 
 __all__ = ["Listings", "Selection"]
@@ -191,20 +191,20 @@ class Listings:
 
     async def _read(self, request: RestGet) -> tuple[list[Instrument], tuple[RestGet, ...]] | None:
         pool = self._pools[request.pool]
-        while wait_ns := pool.wait_ns(self._clock.mono_ns(), request.units):
+        while wait_ns := pool.take(self._clock.mono_ns(), request.units):
             await asyncio.sleep(min(wait_ns, TICK_NS) / 1e9)  # time is what is waited for
             self._tick()
-        pool.spend(self._clock.mono_ns(), request.units)
         base = self._bases[self._base % len(self._bases)]
         try:
             body = await self._client.get(base, request, self._rest)
+            pool.accepted(self._clock.mono_ns())
             more = () if self._more is None else self._more(request, body)
             return self._rest.read_instruments(body), more
         except RateLimited as error:
-            wait_ns = MAX_WAIT_NS if error.retry_after_ns is None else error.retry_after_ns
-            pool.close_until(self._clock.mono_ns() + wait_ns)
+            refused(pool, error, self._clock.mono_ns(), self._rng)
             self._follower.listing_failed(error)
         except (DialFailed, DecodeError, RequestRejected) as error:
+            pool.abandoned(self._clock.mono_ns())
             self._base += 1
             self._follower.listing_failed(error)
         return None

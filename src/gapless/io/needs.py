@@ -121,6 +121,13 @@ class Needs:
                 self._fetch(stream)
             case "backfill":
                 self._backfill(stream)
+            case "diverged":
+                driver = self._drivers.get(need.epoch)
+                origin = topic_origin(stream.spec)
+                if driver is not None:
+                    origin = driver.origins.get(need.topic, origin)
+                now = self._noter.moment()
+                self._noter.note("diverged", now, need.cause, need.evidence, driver, origin)
             case "resubscribe":
                 self._resubscribe(need, stream)
 

@@ -35,6 +35,11 @@ class Plan:
         login: Reads the credentials and makes the login of one session; `None` if none is needed.
         rest_endpoints: REST bases, best first; none disables REST.
         dial: How to reach the endpoints.
+        pins: Index of the endpoint of lines that may have no other, by the letter they begin
+            with.
+        sources: Local address of lines that have one of their own, by letter.
+        allow_same: Whether it goes without saying that redundant lines share an address.
+        shared_budgets: Whether limits are shared with the other processes of this host.
         backoff, path, feed: Policies.
         lifetime_ns: When sessions are replaced, counted from the upgrade.
     """
@@ -51,6 +56,10 @@ class Plan:
     backfill: Backfill = Backfill.OFF
     login: Callable[[], Login] | None = field(default=None, repr=False)
     dial: DialOptions = field(default_factory=DialOptions)
+    pins: dict[str, int] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
+    allow_same: bool = False
+    shared_budgets: bool = False
     backoff: BackoffPolicy = field(default_factory=BackoffPolicy)
     path: PathPolicy = field(default_factory=PathPolicy)
     feed: FeedPolicy = field(default_factory=FeedPolicy)
@@ -63,11 +72,17 @@ class Plan:
             self.letters,
             profile.topics_per_connection.value,
             profile.topic_bytes_per_connection.value,
+            profile.topics_per_address.value,
         )
         placement.lines = {line: list(topics) for line, topics in self.lines.items()}
         own = profile.endpoints.value.path
         placement.paths = {line: self.paths.get(line, own) for line in self.lines}
         return placement
+
+    def every_source(self) -> dict[str, str]:
+        """Return the local address of each letter that has one, of its own or of the plan."""
+        common = {} if self.dial.source is None else dict.fromkeys(self.letters, self.dial.source)
+        return common | self.sources
 
     def url(self, path: str, endpoint: int) -> str:
         """Return the URL to dial at one of the endpoints, for what ``path`` serves."""

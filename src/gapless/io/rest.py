@@ -54,7 +54,7 @@ class AiohttpRest:
     async def get(self, base: str, request: RestGet, rest: Rest) -> bytes:
         """Read once; see `gapless.io.snapshots.RestClient.get`."""
         url = URL(base.rstrip("/") + request.path).with_query(list(request.query))
-        where = f"{url.scheme}://{url.authority}{url.path}"
+        where = f"{url.scheme}://{url.raw_authority}{url.path}"
         try:
             tls = tls_context(self._ca_file)
             reply = self._session().request(

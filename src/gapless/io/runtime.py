@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gapless.io.clock import Clock
+from gapless.io.resolver import NameResolver, Resolver
 from gapless.io.snapshots import RestClient
 from gapless.io.tap import Tap
 from gapless.io.transport import Connector, DialOptions
@@ -22,12 +23,14 @@ class Runtime:
         connector: Opens WebSockets.
         rest: Makes a client for REST reads; it tells ``tap`` itself.
         tap: Is told all that goes over the wire, or `None`.
+        resolver: Knows the addresses of names; `None` leaves them to the connector.
     """
 
     clock: Clock
     connector: Connector
     rest: Callable[[DialOptions], RestClient]
     tap: Tap | None = None
+    resolver: Resolver | None = None
 
 
 def system_runtime(tap: Tap | None = None) -> Runtime:
@@ -48,4 +51,4 @@ def system_runtime(tap: Tap | None = None) -> Runtime:
             clock, ca_file=options.ca_file, proxy=options.proxy, source=options.source, tap=tap
         )
 
-    return Runtime(clock, PicowsConnector(clock), rest, tap)
+    return Runtime(clock, PicowsConnector(clock), rest, tap, NameResolver(clock))

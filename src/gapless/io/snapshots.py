@@ -26,7 +26,7 @@ from gapless.events import BookSnapshot
 from gapless.io.clock import Clock
 from gapless.venues._profile import Rest, RestGet
 
-__all__ = ["MAX_WAIT_NS", "RestClient", "Snapshots", "pause_ns"]
+__all__ = ["RestClient", "Snapshots", "pause_ns", "refused"]
 
 CONCURRENT = 4  # fetches under way at once
 FIRST_WAIT_NS = 500_000_000
@@ -124,6 +124,7 @@ class Snapshots:
         async with self._room:
             await self._afford(request)
             if not stream.sources or stream.readable:
+                self._pools[request.pool].abandoned(self._clock.mono_ns())
                 return True
             asked_ns = self._clock.mono_ns()
             base = self._bases[self._base % len(self._bases)]
@@ -132,17 +133,19 @@ class Snapshots:
                 body = await self._client.get(base, request, self._rest)
                 event = self._read(stream, body)
             except RequestRejected as error:
+                self._pools[request.pool].accepted(self._clock.mono_ns())
                 self._report(stream, SubscriptionRejected(topic, error.code, error.detail))
                 return True
             except RateLimited as error:
                 self._failed(stream, error)
-                wait_ns = MAX_WAIT_NS if error.retry_after_ns is None else error.retry_after_ns
-                self._pools[request.pool].close_until(self._clock.mono_ns() + wait_ns)
+                refused(self._pools[request.pool], error, self._clock.mono_ns(), self._rng)
                 return False
             except (DialFailed, DecodeError) as error:
+                self._pools[request.pool].abandoned(self._clock.mono_ns())
                 self._base += 1
                 self._failed(stream, error)
                 return False
+        self._pools[request.pool].accepted(self._clock.mono_ns())
         if event is not None:
             stream.snapshot(event, asked_ns, Moment(event.mono_ns, event.recv_ns))
         if stream.readable:
@@ -168,9 +171,19 @@ class Snapshots:
 
     async def _afford(self, request: RestGet) -> None:
         pool = self._pools[request.pool]
-        while wait_ns := pool.wait_ns(self._clock.mono_ns(), request.units):
+        while wait_ns := pool.take(self._clock.mono_ns(), request.units):
             await asyncio.sleep(wait_ns / 1e9)  # time is what is waited for
-        pool.spend(self._clock.mono_ns(), request.units)
+
+
+def refused(pool: Budget, error: RateLimited, now_ns: int, rng: Random) -> None:
+    """Keep everybody from a pool that the venue has closed."""
+    pool.refused(
+        now_ns,
+        error.retry_after_ns,
+        ban=error.status != 429,
+        probe=pool.probing,  # the others had asked before they could know
+        jitter=rng.random(),
+    )
 
 
 def pause_ns(failures: int, rng: Random) -> int:

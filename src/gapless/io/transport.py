@@ -7,9 +7,11 @@ liveness, no meaning.  Every implementation passes ``tests/io/transport_contract
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
+
+from gapless.io.tcpinfo import TcpInfo
 
 __all__ = ["Connector", "DialOptions", "DialTimings", "Limits", "Receiver", "Transport"]
 
@@ -41,6 +43,9 @@ class DialOptions:
         ca_file: PEM file of certificate authorities to trust instead of the system's.
         proxy: ``http://``, ``socks4://`` or ``socks5://`` URL, or `None` for a direct dial.
         source: Local address to dial from, or `None` for the system's choice.
+        addresses: Addresses of the URL's host, in the order to try; if there are none, or behind
+            a proxy, the host is resolved.
+        connected: Is told the address that answered as soon as TCP stands, or `None`.
         limits: What the peer may make us hold.
     """
 
@@ -49,6 +54,8 @@ class DialOptions:
     ca_file: str | None = None
     proxy: str | None = None
     source: str | None = None
+    addresses: Sequence[str] = ()
+    connected: Callable[[str], None] | None = None
     limits: Limits = field(default_factory=Limits)
 
 
@@ -58,6 +65,7 @@ class DialTimings:
 
     Attributes:
         address: The address that answered, as text.
+        local: Our own address of the connection, as text; empty if it is not known.
     """
 
     dns_ns: int
@@ -65,6 +73,7 @@ class DialTimings:
     tls_ns: int
     upgrade_ns: int
     address: str
+    local: str = ""
 
 
 class Receiver(Protocol):
@@ -116,6 +125,9 @@ class Transport(Protocol):
 
     def resume(self) -> None:
         """Read again after `pause`."""
+
+    def tcp_info(self) -> TcpInfo | None:
+        """Return what the kernel knows of the connection; `None` where it tells nothing."""
 
 
 class Connector(Protocol):

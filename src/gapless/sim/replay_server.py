@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from aiohttp import WSMsgType, web
 
 from gapless.capture.script import Answers, Connection, Script
-from gapless.listening import Port
+from gapless.listening import Port, authority
 from gapless.sim.server import PortBusy
 
 if TYPE_CHECKING:
@@ -74,12 +74,12 @@ class ReplayServer:
     @property
     def ws_url(self) -> str:
         """Root of WebSocket URLs, without a path."""
-        return f"ws://{self.host}:{self.port}"
+        return f"ws://{authority(self.host, self.port)}"
 
     @property
     def http_url(self) -> str:
         """Root of HTTP URLs, without a path."""
-        return f"http://{self.host}:{self.port}"
+        return f"http://{authority(self.host, self.port)}"
 
     async def __aenter__(self) -> Self:
         """Listen.

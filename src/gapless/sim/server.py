@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import msgspec
 from aiohttp import WSMsgType, web
 
-from gapless.listening import Port
+from gapless.listening import Port, authority, is_rebound
 from gapless.sim.exchange import Refused
 from gapless.sim.faults import Fault, FaultInvalid
 
@@ -241,12 +241,12 @@ class SimServer:
     @property
     def ws_url(self) -> str:
         """Root of WebSocket URLs, without a path."""
-        return f"ws://{self.host}:{self.port}"
+        return f"ws://{authority(self.host, self.port)}"
 
     @property
     def http_url(self) -> str:
         """Root of HTTP URLs, without a path."""
-        return f"http://{self.host}:{self.port}"
+        return f"http://{authority(self.host, self.port)}"
 
     async def __aenter__(self) -> Self:
         """Listen.
@@ -294,6 +294,14 @@ class SimServer:
             await self._port.close()
         if self._runner is not None:
             await self._runner.cleanup()
+
+    def sessions(self) -> list[int]:
+        """Return the numbers of the open sessions that came through this server.
+
+        Several servers may serve one exchange.
+        """
+        sessions = [wire.session for wire in self._wires.values() if wire.session is not None]
+        return [session.id for session in sessions if session.open]
 
     async def run(self) -> None:
         """Wait until the server fails, and raise what it failed of; it never ends otherwise."""
@@ -360,7 +368,10 @@ class SimServer:
             peer = web.WebSocketResponse(
                 autoping=False, autoclose=False, compress=False, max_msg_size=_MESSAGE_MAX
             )
-            await peer.prepare(request)
+            try:
+                await peer.prepare(request)
+            except ConnectionError:  # the peer was gone before our answer
+                return web.Response()
             transport = request.transport
             if transport is not None:
                 wire.attach(transport)
@@ -429,7 +440,8 @@ class SimServer:
 
     async def _control(self, request: web.Request) -> web.Response:
         # A page in somebody's browser must not be able to break a local simulator.
-        if "Origin" in request.headers:
+        named = request.headers.get("Host")
+        if "Origin" in request.headers or is_rebound(self.host, named):
             return _json(403, {"error": "control is not for web pages"})
         exchange = self.exchange
         match request.method, request.path:
@@ -447,7 +459,7 @@ class SimServer:
             case "POST", "/_sim/clear":
                 try:
                     wanted = msgspec.json.decode(await request.read(), type=dict[str, int])
-                except msgspec.MsgspecError as error:
+                except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                     return _json(400, {"error": str(error)})
                 for record in exchange.faults.records:
                     if record.id == wanted.get("id"):
