@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.core.worlds import NAMED, WALL, Log, at, bbo, origin
 
@@ -309,6 +309,30 @@ def test_a_session_that_was_silent_has_to_join_again():
     assert names(log) == "xy"
 
 
+def told(log):
+    return [event.id if isinstance(event, Trade) else type(event).__name__ for event in log.events]
+
+
+def test_greetings_that_do_not_meet_are_parted_by_a_gap():
+    stream, log = met(A)
+    stream.detach(A.epoch, "closed", at(4))
+    for source, name in ((B, "x"), (C, "z")):
+        stream.attach(source, at(5))
+        say(stream, source, name, 5, backfilled=True)
+    stream.detach(B.epoch, "closed", at(7))
+    assert told(log) == ["Gap", "x", "Gap", "z"]
+
+
+def test_greetings_that_meet_are_one_stretch():
+    stream, log = met(A)
+    stream.detach(A.epoch, "closed", at(4))
+    for source, name in ((B, "xy"), (C, "yz")):
+        stream.attach(source, at(5))
+        say(stream, source, name, 5, backfilled=True)
+    stream.detach(B.epoch, "closed", at(7))
+    assert told(log) == ["Gap", "x", "y", "z"]
+
+
 # -- properties -------------------------------------------------------------------------------
 
 moves = st.lists(
@@ -322,6 +346,10 @@ moves = st.lists(
 
 @settings(max_examples=400, deadline=None)
 @given(moves=moves, greets=st.booleans())
+@example(  # two greetings that do not meet, and nothing of the trade between them
+    moves=[("trade", 0), ("lose", 0), ("open", 0), ("trade", 3), ("open", 0), ("lose", 0)],
+    greets=True,
+)
 def test_what_nobody_brought_lies_behind_an_announced_gap(moves, greets):
     """Names rise, so that the test can see a hole; the stream cannot."""
     made, opened, now_ns = 0, 0, 0

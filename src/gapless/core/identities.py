@@ -29,7 +29,7 @@ HELD_MAX: Final = 1024
 class IdentityStream(Stream):
     """Messages that are told apart by the venue's id."""
 
-    __slots__ = ("_held", "_seen")
+    __slots__ = ("_held", "_met", "_seen")
 
     def __init__(
         self, spec: TopicSpec, emit: Callable[[Event], None], ask: Callable[[Need], None]
@@ -37,6 +37,7 @@ class IdentityStream(Stream):
         super().__init__(spec, emit, ask)
         self._seen: dict[str, int] = {}  # name -> epoch of the session that brought it first
         self._held: dict[str, Trade] = {}
+        self._met: dict[int, int] = {}  # of held sessions: an earlier one that it overlaps
 
     @property
     def arrived(self) -> int:
@@ -90,6 +91,7 @@ class IdentityStream(Stream):
             self._settle()
         elif event.id in self._held:
             self.duplicates += 1
+            self._meet(self._held[event.id].origin.epoch, epoch)
         elif len(self._held) < HELD_MAX and (event.backfilled or self._blind_since_ns is None):
             self._held[event.id] = event
         else:
@@ -127,14 +129,44 @@ class IdentityStream(Stream):
     def _give_up(self, event: Trade, now: Moment) -> None:
         """Announce what may be missing, and deliver what is held."""
         cause = self._cause if self._blind_since_ns is not None else "a line fell behind"
-        self._gap(event.origin, now, None, None, cause)
-        self._see_again(event)
-        for held in self._take_held():
-            self._join(held)
-            self._deliver(held)
+        before: list[Trade] | None = None
+        for run in self._held_runs() or [[]]:
+            first = run[0] if run else event
+            if before is None or not self._still_carried(before):
+                self._gap(first.origin, now, None, None, cause)
+                self._see_again(first)
+            for held in run:
+                self._join(held)
+                self._deliver(held)
+            before = run
+
+    def _still_carried(self, run: list[Trade]) -> bool:
+        """Whether a session of ``run`` may yet bring what lies between it and a later one."""
+        sources = (self.sources.get(event.origin.epoch) for event in run)
+        return any(source is not None and source.trusted for source in sources)
+
+    def _meet(self, one: int, other: int) -> None:
+        """Note that two sessions have brought the same message: there is no hole between them."""
+        one, other = sorted((self._first_met(one), self._first_met(other)))
+        if one != other:
+            self._met[other] = one
+
+    def _first_met(self, epoch: int) -> int:
+        while epoch in self._met:
+            epoch = self._met[epoch]
+        return epoch
+
+    def _held_runs(self) -> list[list[Trade]]:
+        """Take what is held, apart where nothing shows that one session carries on from another."""
+        runs: dict[int, list[Trade]] = {}
+        for event in self._held.values():
+            runs.setdefault(self._first_met(event.origin.epoch), []).append(event)
+        self._take_held()
+        return list(runs.values())
 
     def _take_held(self) -> list[Trade]:
         held, self._held = self._held, {}
+        self._met.clear()
         return list(held.values())
 
     def _fewer_sources(self) -> None:
