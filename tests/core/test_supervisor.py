@@ -460,6 +460,24 @@ def test_a_successor_that_does_not_overlap_yet_is_given_more_time_and_not_for_ev
     assert looks > 10
 
 
+def test_a_successor_that_brings_nothing_does_not_replace_a_session_that_does():
+    supervisor = up("a")
+    supervisor.overlaps = lambda epoch: False
+    supervisor.brings_nothing = lambda epoch: epoch == 2
+    supervisor.rotate(1, "lifetime", T0)
+    supervisor.reconcile(T0)
+    supervisor.live(2, T0)
+    (retired,) = supervisor.reconcile(T0 + OVERLAP_MAX_NS)
+    assert (type(retired), retired.epoch) == (Retire, 2)
+    assert supervisor.states()["a"] is LineState.UP
+    supervisor.ended(2, None, 0, T0 + OVERLAP_MAX_NS)
+    assert supervisor.states()["a"] is LineState.UP
+    again_ns = supervisor.deadline_ns
+    assert T0 + OVERLAP_MAX_NS < again_ns <= T0 + OVERLAP_MAX_NS + 30 * SECOND
+    (start,) = supervisor.reconcile(again_ns)
+    assert (type(start), start.epoch, start.cause) == (Start, 3, "lifetime")
+
+
 def test_a_successor_takes_over_as_soon_as_it_overlaps():
     supervisor, asked = up("a"), []
     supervisor.overlaps = lambda epoch: asked.append(epoch) or len(asked) > 3

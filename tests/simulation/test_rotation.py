@@ -177,6 +177,28 @@ def test_a_successor_that_brings_nothing_of_a_busy_topic_is_given_time_and_then_
     assert OVERLAP_MAX_NS / SECOND - 0.01 <= took_s <= OVERLAP_MAX_NS / SECOND + 0.1
 
 
+@both
+def test_a_successor_that_brings_nothing_at_all_never_replaces_a_session_that_does(venue):
+    async def main(stage):
+        async with stage.feed() as feed:
+            consumer = Consumer(feed)
+            await asyncio.sleep(20)
+            (old,) = feed._running().drivers
+            rotating = asyncio.create_task(feed.rotate())
+            await stage.until(lambda: len(stage.opened()) == 2)
+            new_session = stage.opened()[-1]["session"]
+            record = stage.inject("silence", session=new_session, for_s=60.0)
+            with pytest.raises(GaplessError, match="keeps its session"):
+                await rotating
+            await asyncio.sleep(2)
+            assert list(feed._running().drivers) == [old]
+            events = await consumer.stop()
+            assert record.happened
+        assert marks(events) == []
+
+    play(main, venue, rate=40.0)
+
+
 # -- by the user ------------------------------------------------------------------------------
 
 

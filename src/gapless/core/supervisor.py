@@ -195,6 +195,7 @@ class Supervisor:
 
     Attributes:
         overlaps: Whether a session that is live carries on in every topic; the shell knows.
+        brings_nothing: Whether it has brought no data although others have; the shell knows.
     """
 
     def __init__(
@@ -216,6 +217,7 @@ class Supervisor:
         self._probe: int | None = None  # the session by which the breaker is judged
         self._stopping = False
         self.overlaps: Callable[[int], bool] = _at_once
+        self.brings_nothing: Callable[[int], bool] = _never
 
     # -- what is wanted ---------------------------------------------------------------------
 
@@ -452,10 +454,20 @@ class Supervisor:
         if now_ns < latest_ns and line.successor is not None and not self.overlaps(line.successor):
             line.overlap_at_ns = min(now_ns + OVERLAP_AGAIN_NS, latest_ns)
             return []
+        if line.successor is not None and self.brings_nothing(line.successor):
+            return self._keep(line, line.successor, now_ns)
         old, line.epoch = line.epoch, line.successor
         line.successor = line.successor_live_ns = None
         self._signal(line, LineSignal.SWITCH)
         return [] if old is None else [Retire(old, line.cause)]
+
+    def _keep(self, line: _Line, successor: int, now_ns: int) -> list[Action]:
+        """Keep the session that works, and try another successor later, elsewhere if possible."""
+        self.choice.failed(successor, now_ns)
+        line.successor = line.successor_live_ns = None
+        self._signal(line, LineSignal.KEEP)
+        line.rotate_at_ns = now_ns + POSTPONE_NS
+        return [Retire(successor, "it brought nothing while the session it should replace did")]
 
     def _stop_line(self, line: _Line) -> list[Action]:
         if line.state is LineState.STOPPED:
@@ -527,6 +539,11 @@ class Supervisor:
 def _at_once(epoch: int) -> bool:
     del epoch
     return True
+
+
+def _never(epoch: int) -> bool:
+    del epoch
+    return False
 
 
 def _backs(other: _Line, line: _Line) -> bool:

@@ -56,6 +56,7 @@ class Rotations:
         self._raced: dict[str, tuple[int, int]] = {}  # races of each line so far, and lateness
         self._look_ns = 0
         supervisor.overlaps = self.overlaps
+        supervisor.brings_nothing = self.brings_nothing
 
     def overlaps(self, epoch: int) -> bool:
         """Whether a session carries on in every topic that it was granted."""
@@ -67,6 +68,19 @@ class Rotations:
             for topic in driver.session.subscriptions.having(Wish.CONFIRMED)
             if topic in self._streams
         )
+
+    def brings_nothing(self, epoch: int) -> bool:
+        """Whether a session has brought no data of topics that others have brought meanwhile."""
+        driver = self._drivers.get(epoch)
+        if driver is None or driver.frames:
+            return False
+        for topic in driver.session.subscriptions.having(Wish.CONFIRMED):
+            stream = self._streams.get(topic)
+            source = None if stream is None else stream.sources.get(epoch)
+            newest = None if stream is None else stream.newest
+            if source is not None and newest is not None and newest.mono_ns > source.attached_ns:
+                return True
+        return False
 
     def retiring(self, driver: Driver, now: Moment) -> None:
         """Note that a session is retired as planned; what is under way is still delivered."""
@@ -141,7 +155,8 @@ class Rotations:
             # One that is older than the session was replaced itself, and ends as it should.
             if wait.line == driver.line and driver.epoch > wait.before and kept:
                 self._supervisor.forgo(wait.line)  # who asked will decide whether to try again
-                words = f"line {wait.line} keeps its session: its successor ended ({cause})"
+                end = "brought nothing" if cause is None else f"ended ({cause})"
+                words = f"line {wait.line} keeps its session: its successor {end}"
                 _fail(wait, cause if isinstance(cause, GaplessError) else TransportError(words))
 
     def close(self) -> None:
