@@ -8,10 +8,15 @@ it has hit, which is how a test knows that its fault happened.
 from __future__ import annotations
 
 import atexit
+import ctypes
 import os
 import shutil
+import socket
+import struct
 import subprocess
 import sys
+import threading
+import time
 from itertools import count
 from pathlib import Path
 
@@ -75,6 +80,69 @@ class Rule:
         hits = self.hits
         self._lab.in_client("iptables", "-w", "-D", self._chain, *self._words)
         return hits
+
+
+class Endings:
+    """Sees packets that end a connection arrive from one address; the kernel notes when.
+
+    A command that kills something takes its time; what a client can know begins with the packet.
+    It must be there for a while before: the kernel does not begin at once to note times.
+    """
+
+    _IPV4, _TCP, _FIN_OR_RST = 0x0800, 6, 5
+    _SO_ATTACH_FILTER, _SO_TIMESTAMPNS = 26, 35
+    _CLONE_NEWNET = 0x40000000
+
+    def __init__(self, lab, address):
+        entered = threading.Thread(target=self._enter, args=(lab.client,))
+        entered.start()  # a namespace belongs to a thread, and a socket to where it was made
+        entered.join()
+        self._filter(socket.inet_aton(address))
+
+    def _enter(self, namespace):
+        with open(f"/run/netns/{namespace}") as file:
+            libc = ctypes.CDLL(None, use_errno=True)
+            if libc.setns(file.fileno(), self._CLONE_NEWNET):
+                raise OSError(ctypes.get_errno(), "setns")
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(self._IPV4))
+        self._socket.setblocking(False)
+        self._socket.setsockopt(socket.SOL_SOCKET, self._SO_TIMESTAMPNS, 1)
+
+    def _filter(self, source):
+        """Let the kernel keep the rest away: IPv4 without options, from there, FIN or RST."""
+        halfword, byte, word, equal, any_bit, accept = 0x28, 0x30, 0x20, 0x15, 0x45, 0x06
+        steps = [
+            (halfword, 0, 0, 12),
+            (equal, 0, 7, self._IPV4),
+            (byte, 0, 0, 23),
+            (equal, 0, 5, self._TCP),
+            (word, 0, 0, 26),
+            (equal, 0, 3, int.from_bytes(source, "big")),
+            (byte, 0, 0, 47),
+            (any_bit, 0, 1, self._FIN_OR_RST),
+            (accept, 0, 0, 64),
+            (accept, 0, 0, 0),
+        ]
+        code = b"".join(struct.pack("HBBI", *step) for step in steps)
+        held = ctypes.create_string_buffer(code)
+        program = struct.pack("HL", len(steps), ctypes.addressof(held))
+        self._socket.setsockopt(socket.SOL_SOCKET, self._SO_ATTACH_FILTER, program)
+
+    def close(self):
+        """Return when the first came to each port, in order, on the monotonic clock."""
+        wall_to_mono_ns = time.monotonic_ns() - time.time_ns()
+        first = {}
+        try:
+            while True:
+                packet, notes, _, where = self._socket.recvmsg(64, 64)
+                if where[2] != socket.PACKET_OUTGOING:
+                    seconds, nanoseconds = struct.unpack("ll", notes[0][2])
+                    at_ns = seconds * 1_000_000_000 + nanoseconds + wall_to_mono_ns
+                    first.setdefault(packet[36:38], at_ns)
+        except BlockingIOError:
+            return sorted(first.values())
+        finally:
+            self._socket.close()
 
 
 class Cable:

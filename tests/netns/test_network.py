@@ -19,13 +19,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tests.netns.lab import Lab, run, why_not
+from tests.netns.lab import Endings, Lab, run, why_not
 
 from gapless.chaos.checker import check
 
 pytestmark = pytest.mark.netns
 
-LOSS_S = float(os.environ.get("GAPLESS_NETNS_LOSS_S", "40"))
+LOSS_S = float(os.environ.get("GAPLESS_NETNS_LOSS_S", "35"))
 PORT, STOPPED, KILLED, GATEWAY, NARROW, LOSSY, TWO = range(9000, 9007)
 EACH = 10  # feeds that meet one fault at the same time, at ten moments of their own rhythm
 SETTLE_S = 4.0
@@ -114,13 +114,15 @@ class Feeds:
         told = self._client.said(None, "lag", since_ns)
         return sum(each["late_s"] for each in told if each["mono_ns"] < since_ns + 4 * SECOND)
 
-    def noticed(self, since_ns, *, within_s=8.0):
+    def noticed(self, since_ns, *, silences=False, within_s=8.0):
         """Return after how many seconds each knew that its connection was dead.
 
-        Counted from the fault or from the last message before it, whichever was earlier.
+        A command that breaks something may wait before it does.  If the fault silences, it is
+        counted from the last message behind the start: it cannot have struck before.
         """
         told = self.each(lambda: self.notices(*DEATH, since_ns=since_ns), within_s)
-        return [(each["mono_ns"] - min(since_ns, each["data_ns"])) / SECOND for each in told]
+        began = [max(since_ns, each["data_ns"]) if silences else since_ns for each in told]
+        return [(x["mono_ns"] - from_ns) / SECOND for x, from_ns in zip(told, began, strict=True)]
 
     def again(self, since_ns, *, after_ns=None, within_s=20.0):
         """Return how many seconds after a moment each had data of a session begun since then."""
@@ -204,12 +206,14 @@ def playing(request, tmp_path_factory):
     together = "PYTEST_XDIST_WORKER" not in os.environ  # else the workers share them out
     with Lab() as lab, ThreadPoolExecutor(len(SCENARIOS)) as pool:
         ground = Ground(lab, tmp_path_factory.mktemp("netns"), ahead=together)
-        futures = {}
+        futures, first_s = {}, min(SCENARIOS[name][0] for name in wanted)
 
         def play(name, together=False):
             if name not in futures:
                 at_s, function = SCENARIOS[name]
-                futures[name] = pool.submit(wait_and, at_s if together else 0, function, ground)
+                futures[name] = pool.submit(
+                    wait_and, at_s - first_s if together else 0, function, ground
+                )
             return futures[name]
 
         for name in wanted if together else ():
@@ -246,14 +250,16 @@ def report(name, seconds, lag_s=0.0):
 # -- nothing comes any more -----------------------------------------------------------------------
 
 
-def dead(ground, name, break_, mend, *, cable=0, port=PORT, address=None):
+def dead(ground, name, break_, mend, *, cable=0, port=PORT, address=None, silences=True):
     """Break the way of ten feeds; return when they knew, when data came again, and the proof."""
     address = address or ground.address(cable)
     feeds = ground.client.open(name, [address], port=port)
     feeds.settle()
-    broken = break_(address)  # its command may wait for others of its kind before it does anything
     began_ns = time.monotonic_ns()
-    noticed_s = feeds.noticed(began_ns)
+    broken = break_(address)
+    if not silences:
+        began_ns = time.monotonic_ns()
+    noticed_s = feeds.noticed(began_ns, silences=silences)
     lag_s = feeds.lag_s(began_ns)
     proof = mend(broken)
     feeds.again(began_ns)
@@ -284,7 +290,7 @@ def half_open_inward(ground):
 
 @scenario(at_s=7.4)
 def half_open_outward(ground):
-    return dead(ground, "half_open_outward", *firewall(ground, OUTWARD))
+    return dead(ground, "half_open_outward", *firewall(ground, OUTWARD), silences=False)
 
 
 @scenario(at_s=8.1)
@@ -366,18 +372,26 @@ def test_a_venue_that_is_stopped_is_noticed(outcome, measure):
 # -- the connection ends --------------------------------------------------------------------------
 
 
+def since(came_ns, began_ns, seconds):
+    """Return the same times counted from when the end of each connection came, in order."""
+    assert len(came_ns) == len(seconds), "each connection was ended by a packet"
+    ended = zip(sorted(seconds), came_ns, strict=True)
+    return [later - (at_ns - began_ns) / SECOND for later, at_ns in ended]
+
+
 @scenario(at_s=0)
 def reset(ground):
     address = ground.address()
+    endings = Endings(ground.lab, address)
     feeds = ground.client.open("reset", [address])
     feeds.settle()
-    sent = ground.lab.resets_sent()
-    began_ns = time.monotonic_ns()
+    sent, began_ns = ground.lab.resets_sent(), time.monotonic_ns()
     destroyed = ground.lab.reset_sockets_to(address)
-    took_s = (time.monotonic_ns() - began_ns) / SECOND
-    noticed_s, again_s = feeds.noticed(began_ns), feeds.again(began_ns)
-    lag_s = took_s + feeds.lag_s(began_ns)
     resets = ground.lab.resets_sent() - sent
+    noticed_s, again_s = feeds.noticed(began_ns), feeds.again(began_ns)
+    came_ns = endings.close()
+    noticed_s, again_s = since(came_ns, began_ns, noticed_s), since(came_ns, began_ns, again_s)
+    lag_s = feeds.lag_s(came_ns[0])
     (dials,) = {each["dials"] for each in feeds.close()}
     return noticed_s, again_s, lag_s, destroyed, resets, dials
 
@@ -400,14 +414,14 @@ def test_a_reset_is_noticed_at_once_and_data_come_again_over_one_connection(outc
 def killed_with(ground, name, port, start):
     """Kill what ten feeds are connected to, and start it again."""
     address = ground.address()
-    program = ground.ready(port)
+    program, endings = ground.ready(port), Endings(ground.lab, address)
     feeds = ground.client.open(name, [address], port=port)
     feeds.settle()
     before = ground.lab.established(address)
     began_ns = time.monotonic_ns()
     program.kill(signal.SIGKILL)
-    noticed_s = feeds.noticed(began_ns)
     code = program.end()
+    noticed_s = since(endings.close(), began_ns, feeds.noticed(began_ns))
     lag_s = feeds.lag_s(began_ns)
     start()
     back_ns = time.monotonic_ns()
